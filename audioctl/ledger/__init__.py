@@ -1,0 +1,1 @@
+"""What was done: journals (the truth, one an archive) and the ledger (a view of them all)."""

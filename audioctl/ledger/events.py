@@ -1,0 +1,121 @@
+"""The lines of a journal. Each is one JSON object whose ``event`` says which of these it is.
+
+A line says what has happened, never what is about to; so a line that is missing means work that is done again.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from audioctl.clips import ClipRecord, StoredFile
+from audioctl.states import Damage, Outcome, Stage
+
+
+class ArchiveIdentity(msgspec.Struct, frozen=True):
+    """Tells whether an archive is still the file that was read."""
+
+    path: str
+    size_bytes: int
+    mtime_ns: int
+
+
+class _Event(msgspec.Struct, frozen=True, tag_field="event", kw_only=True):
+    at: str
+
+
+class AttemptStarted(_Event, frozen=True, tag="attempt_started", kw_only=True):
+    """A job began to work on the archive. ``stages`` are those that this attempt makes every batch go through."""
+
+    attempt: int
+    run_id: str | None
+    job_id: str | None
+    node: str
+    version: str
+    archive: ArchiveIdentity
+    batch_size: int
+    model: str
+    stages: list[Stage]
+
+
+class BatchExtracted(_Event, frozen=True, tag="batch_extracted", kw_only=True):
+    """Members were read. A ``digest`` other than before means another archive: what was known of the batch is void."""
+
+    batch: int
+    first_ordinal: int
+    members: int
+    digest: str
+
+
+class ClipTranscribed(_Event, frozen=True, tag="clip", kw_only=True):
+    """The record of one member, whatever became of it. Counts once its BatchTranscribed follows."""
+
+    batch: int
+    clip: ClipRecord
+
+
+class BatchTranscribed(_Event, frozen=True, tag="batch_transcribed", kw_only=True):
+    """Every member of the batch has its record in the lines before."""
+
+    batch: int
+    stored: int
+    rejected: int
+    skipped: int
+    audio_seconds: float
+
+
+class BatchRecorded(_Event, frozen=True, tag="batch_recorded", kw_only=True):
+    """PostgreSQL has committed the rows of the batch."""
+
+    batch: int
+
+
+class BatchUploaded(_Event, frozen=True, tag="batch_uploaded", kw_only=True):
+    """rsync has said 0 for every file of the batch."""
+
+    batch: int
+    files: list[StoredFile]
+
+
+class BatchConfirmed(_Event, frozen=True, tag="batch_confirmed", kw_only=True):
+    """PostgreSQL has committed ``file_path`` for the batch."""
+
+    batch: int
+
+
+class StageFailed(_Event, frozen=True, tag="stage_failed", kw_only=True):
+    """A stage was tried and given up; it is owed."""
+
+    batch: int
+    stage: Stage
+    error: str
+
+
+class ArchiveRead(_Event, frozen=True, tag="archive_read", kw_only=True):
+    """The archive was read to its end, or to where it is damaged."""
+
+    batches: int
+    members: int
+    damage: Damage | None = None
+    detail: str | None = None
+
+
+class AttemptEnded(_Event, frozen=True, tag="attempt_ended", kw_only=True):
+    """The job let the archive go of its own accord. A job that was killed leaves no such line."""
+
+    attempt: int
+    outcome: Outcome
+    error: str | None = None
+
+
+Event = (
+    AttemptStarted
+    | BatchExtracted
+    | ClipTranscribed
+    | BatchTranscribed
+    | BatchRecorded
+    | BatchUploaded
+    | BatchConfirmed
+    | StageFailed
+    | ArchiveRead
+    | AttemptEnded
+)

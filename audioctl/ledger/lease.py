@@ -1,0 +1,231 @@
+"""Who works on an archive: at most one job, wherever it runs.
+
+The lease is a file made with O_EXCL, which NFS and Lustre keep atomic; no file lock is relied on. Its modification
+time is the heartbeat, compared with the clock of the file server (a file touched beside it), never with ours. A
+stale lease is one whose process is gone from this machine, or whose heartbeat has stopped for long.
+
+A job that was frozen and comes back finds another's token in the file and stops before its next journal line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+from audioctl.clock import utc_now
+from audioctl.errors import ArchiveBusyError, JournalError, LeaseLostError
+
+HEARTBEAT_SECONDS = 15.0
+STALE_AFTER_SECONDS = 180.0
+"""Twelve heartbeats: longer than any stall of a busy file server that is worth surviving."""
+
+
+class LeaseHolder(msgspec.Struct, frozen=True):
+    """What a lease file says of the job that holds it."""
+
+    token: str
+    node: str
+    boot_id: str
+    pid: int
+    process_started: str
+    run_id: str | None
+    job_id: str | None
+    since: str
+
+    @property
+    def description(self) -> str:
+        job = f"job {self.job_id}" if self.job_id else f"process {self.pid}"
+        return f"{job} on {self.node} since {self.since}"
+
+
+def lease_path(journal: Path) -> Path:
+    return journal.with_suffix(".lease")
+
+
+def live_holder(path: Path, *, stale_after_seconds: float = STALE_AFTER_SECONDS) -> LeaseHolder | None:
+    """Who holds the lease now; ``None`` when nobody does, or nobody alive."""
+    holder = _read(path)
+    if holder is None or _is_stale(path, holder, stale_after_seconds):
+        return None
+    return holder
+
+
+class Lease:
+    """A held lease, with a thread that keeps its heartbeat. ``acquire`` makes one."""
+
+    def __init__(self, path: Path, holder: LeaseHolder, heartbeat_seconds: float) -> None:
+        self._path = path
+        self._holder = holder
+        self._heartbeat_seconds = heartbeat_seconds
+        self._released = threading.Event()
+        self._thread = threading.Thread(target=self._keep_alive, name="lease-heartbeat", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def acquire(
+        cls,
+        path: Path,
+        *,
+        run_id: str | None,
+        job_id: str | None,
+        heartbeat_seconds: float = HEARTBEAT_SECONDS,
+        stale_after_seconds: float = STALE_AFTER_SECONDS,
+    ) -> Lease:
+        """Take the lease, over from a dead job if need be. Raises ArchiveBusyError when a living one holds it."""
+        mine = LeaseHolder(
+            token=secrets.token_hex(8),
+            node=socket.gethostname(),
+            boot_id=_boot_id(),
+            pid=os.getpid(),
+            process_started=_process_started(os.getpid()) or "",
+            run_id=run_id,
+            job_id=job_id,
+            since=utc_now(),
+        )
+        while not _create(path, mine):
+            other = _read(path)
+            if other is None:
+                continue  # released between our two looks
+            if not _is_stale(path, other, stale_after_seconds):
+                raise ArchiveBusyError(
+                    f"{path.with_suffix('').name} of {path.parent.name} is being worked on by {other.description}.",
+                    hint="Wait for it, or end that job; a dead job's hold ends by itself after "
+                    f"{stale_after_seconds:.0f} s.",
+                )
+            _remove_stale(path, other)
+        return cls(path, mine, heartbeat_seconds)
+
+    def check(self) -> None:
+        """Raises LeaseLostError when this job does not hold the lease any more."""
+        holder = _read(self._path)
+        if holder is None:
+            # Another job may be looking at the file under another name, see _remove_stale.
+            time.sleep(0.5)
+            holder = _read(self._path)
+        if holder is None or holder.token != self._holder.token:
+            taker = holder.description if holder else "nobody: the lease file is gone"
+            raise LeaseLostError(
+                f"Another job has taken {self._path.name} over ({taker}); this one stops.",
+                hint="Nothing is lost: `audioctl status` shows the job that goes on.",
+            )
+
+    def release(self) -> None:
+        """Give the lease back, unless another job has it by now."""
+        self._released.set()
+        self._thread.join()
+        holder = _read(self._path)
+        if holder is not None and holder.token == self._holder.token:
+            self._path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.release()
+
+    def _keep_alive(self) -> None:
+        while not self._released.wait(self._heartbeat_seconds):
+            try:
+                os.utime(self._path)
+            except OSError:
+                # check() tells the one who writes; a missed beat is what the twelve are for.
+                continue
+
+
+def _create(path: Path, holder: LeaseHolder) -> bool:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise JournalError(
+            f"The lease {path} cannot be made: {error.strerror}.",
+            hint="Check paths.state_dir and its permissions.",
+        ) from error
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(msgspec.json.encode(holder))
+    return True
+
+
+def _read(path: Path) -> LeaseHolder | None:
+    """The holder; one without a name while the file is still empty (it is being written, or its writer died)."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        return msgspec.json.decode(content, type=LeaseHolder)
+    except msgspec.DecodeError:
+        return LeaseHolder(
+            token="", node="?", boot_id="", pid=0, process_started="", run_id=None, job_id=None, since="?"
+        )
+
+
+def _is_stale(path: Path, holder: LeaseHolder, stale_after_seconds: float) -> bool:
+    if holder.boot_id == _boot_id():
+        return _process_started(holder.pid) != holder.process_started
+    age = _heartbeat_age_seconds(path)
+    return age is not None and age > stale_after_seconds
+
+
+def _heartbeat_age_seconds(path: Path) -> float | None:
+    """Age by the clock of the file server; ours when we may not write there. ``None`` when the lease is gone."""
+    try:
+        beat = path.stat().st_mtime
+    except FileNotFoundError:
+        return None
+    probe = path.with_suffix(f".clock-{secrets.token_hex(4)}")
+    try:
+        probe.touch(exist_ok=False)
+        now = probe.stat().st_mtime
+        probe.unlink()
+    except OSError:
+        now = time.time()
+    return now - beat
+
+
+def _remove_stale(path: Path, stale: LeaseHolder) -> None:
+    """Remove the lease only if it is still the stale one.
+
+    Two jobs may see the same stale lease. Renaming it first makes the loser of the race notice that what it moved is
+    the winner's new lease, which it then puts back.
+    """
+    aside = path.with_suffix(f".stale-{secrets.token_hex(4)}")
+    try:
+        path.rename(aside)
+    except FileNotFoundError:
+        return
+    moved = _read(aside)
+    if moved is not None and moved.token != stale.token:
+        with contextlib.suppress(FileExistsError):
+            os.link(aside, path)
+    aside.unlink(missing_ok=True)
+
+
+def _boot_id() -> str:
+    """Tells this boot of this machine from any other; a container shares its host's, and its own process ids do not
+    reach outside, so the process namespace is part of it."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    namespace = Path("/proc/self/ns/pid")
+    try:
+        return f"{boot.read_text().strip()} {namespace.readlink()}"
+    except OSError:
+        return socket.gethostname()
+
+
+def _process_started(pid: int) -> str | None:
+    """The start time of a living process in clock ticks since boot (proc(5), stat, field 22); ``None`` if gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else fields[19]

@@ -1,0 +1,151 @@
+"""The state rules: what the events of a journal add up to.
+
+``ArchiveProgress.apply`` is the only place where an event changes a state. The job uses it to know what is left to
+do, the ledger to fill its rows; so the two cannot disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from audioctl.ledger.events import (
+    ArchiveRead,
+    AttemptEnded,
+    AttemptStarted,
+    BatchConfirmed,
+    BatchExtracted,
+    BatchRecorded,
+    BatchTranscribed,
+    BatchUploaded,
+    Event,
+    StageFailed,
+)
+from audioctl.ledger.journal import read_events
+from audioctl.states import ArchiveState, Outcome, Stage, StageState
+
+LOST = "lost"
+"""Reason of a failed archive whose job went away without a word."""
+
+
+@dataclass(slots=True)
+class BatchProgress:
+    """Where one batch stands. Counts are of members once they have been transcribed."""
+
+    index: int
+    first_ordinal: int
+    members: int
+    digest: str
+    stages: dict[Stage, StageState] = field(default_factory=dict)
+    stored: int = 0
+    rejected: int = 0
+    skipped: int = 0
+    audio_seconds: float = 0.0
+    updated_at: str | None = None
+    error: str | None = None
+
+    def state(self, stage: Stage) -> StageState:
+        return self.stages.get(stage, StageState.PENDING)
+
+    def is_done(self, stages: Iterable[Stage]) -> bool:
+        return all(self.state(stage) is StageState.DONE for stage in stages)
+
+    def owes(self, stage: Stage) -> bool:
+        """Transcribed, but this effect of it is still to come."""
+        return self.state(Stage.TRANSCRIBE) is StageState.DONE and self.state(stage) is not StageState.DONE
+
+
+@dataclass(slots=True)
+class ArchiveProgress:
+    """What a journal says of its archive."""
+
+    attempt: AttemptStarted | None = None
+    started_at: str | None = None
+    ended: AttemptEnded | None = None
+    read: ArchiveRead | None = None
+    batches: dict[int, BatchProgress] = field(default_factory=dict)
+
+    def apply(self, event: Event) -> None:
+        match event:
+            case AttemptStarted():
+                self.attempt, self.ended = event, None
+                self.started_at = self.started_at or event.at
+            case AttemptEnded():
+                self.ended = event
+            case ArchiveRead():
+                self.read = event
+                self.batches = {index: batch for index, batch in self.batches.items() if index < event.batches}
+            case BatchExtracted():
+                self._extracted(event)
+            case BatchTranscribed():
+                batch = self.batches[event.batch]
+                batch.stored, batch.rejected, batch.skipped = event.stored, event.rejected, event.skipped
+                batch.audio_seconds = event.audio_seconds
+                self._done(event.batch, Stage.TRANSCRIBE, event.at)
+            case BatchRecorded():
+                self._done(event.batch, Stage.RECORD, event.at)
+            case BatchUploaded():
+                self._done(event.batch, Stage.UPLOAD, event.at)
+            case BatchConfirmed():
+                self._done(event.batch, Stage.CONFIRM, event.at)
+            case StageFailed():
+                batch = self.batches[event.batch]
+                batch.stages[event.stage] = StageState.FAILED
+                batch.error, batch.updated_at = event.error, event.at
+
+    @property
+    def stages(self) -> list[Stage]:
+        """The stages each batch has to go through, as the newest attempt was configured."""
+        return self.attempt.stages if self.attempt else [Stage.EXTRACT, Stage.TRANSCRIBE, Stage.UPLOAD]
+
+    def batch_is_done(self, index: int) -> bool:
+        batch = self.batches.get(index)
+        return batch is not None and batch.is_done(self.stages)
+
+    def owed(self, *stages: Stage) -> int:
+        """Stored clips of batches that are transcribed and still owe one of ``stages``, where those are asked for."""
+        wanted = [stage for stage in stages if stage in self.stages]
+        return sum(batch.stored for batch in self.batches.values() if any(batch.owes(stage) for stage in wanted))
+
+    @property
+    def is_complete(self) -> bool:
+        """The archive was read to its end (or its damage) and every batch went through every stage."""
+        return (
+            self.read is not None
+            and len(self.batches) == self.read.batches
+            and all(batch.is_done(self.stages) for batch in self.batches.values())
+        )
+
+    def state(self, *, lease_is_held: bool) -> tuple[ArchiveState, str | None]:
+        """The archive's state and its reason, as far as its journal and lease tell."""
+        if self.attempt is None:
+            return ArchiveState.PENDING, None
+        if self.ended is None:
+            return (ArchiveState.RUNNING, None) if lease_is_held else (ArchiveState.FAILED, LOST)
+        if self.ended.outcome is not Outcome.DONE:
+            return ArchiveState.FAILED, self.ended.outcome.value
+        if self.read is not None and self.read.damage is not None:
+            return ArchiveState.DAMAGED, self.read.damage.value
+        return ArchiveState.DONE, None
+
+    def _extracted(self, event: BatchExtracted) -> None:
+        known = self.batches.get(event.batch)
+        if known is None or known.digest != event.digest:
+            self.batches[event.batch] = BatchProgress(event.batch, event.first_ordinal, event.members, event.digest)
+        self._done(event.batch, Stage.EXTRACT, event.at)
+
+    def _done(self, index: int, stage: Stage, at: str) -> None:
+        batch = self.batches[index]
+        batch.stages[stage] = StageState.DONE
+        batch.updated_at = at
+        if StageState.FAILED not in batch.stages.values():
+            batch.error = None
+
+
+def read_progress(journal: Path) -> ArchiveProgress:
+    """What the whole journal says; an archive that nobody has worked on yet when there is none."""
+    progress = ArchiveProgress()
+    for event, _ in read_events(journal):
+        progress.apply(event)
+    return progress

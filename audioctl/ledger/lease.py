@@ -22,6 +22,7 @@ import msgspec
 
 from audioctl.clock import utc_now
 from audioctl.errors import ArchiveBusyError, JournalError, LeaseLostError
+from audioctl.processes import boot_id, process_started
 
 HEARTBEAT_SECONDS = 15.0
 STALE_AFTER_SECONDS = 180.0
@@ -83,9 +84,9 @@ class Lease:
         mine = LeaseHolder(
             token=secrets.token_hex(8),
             node=socket.gethostname(),
-            boot_id=_boot_id(),
+            boot_id=boot_id(),
             pid=os.getpid(),
-            process_started=_process_started(os.getpid()) or "",
+            process_started=process_started(os.getpid()) or "",
             run_id=run_id,
             job_id=job_id,
             since=utc_now(),
@@ -171,8 +172,8 @@ def _read(path: Path) -> LeaseHolder | None:
 
 
 def _is_stale(path: Path, holder: LeaseHolder, stale_after_seconds: float) -> bool:
-    if holder.boot_id == _boot_id():
-        return _process_started(holder.pid) != holder.process_started
+    if holder.boot_id == boot_id():
+        return process_started(holder.pid) != holder.process_started
     age = _heartbeat_age_seconds(path)
     return age is not None and age > stale_after_seconds
 
@@ -209,23 +210,3 @@ def _remove_stale(path: Path, stale: LeaseHolder) -> None:
         with contextlib.suppress(FileExistsError):
             os.link(aside, path)
     aside.unlink(missing_ok=True)
-
-
-def _boot_id() -> str:
-    """Tells this boot of this machine from any other; a container shares its host's, and its own process ids do not
-    reach outside, so the process namespace is part of it."""
-    boot = Path("/proc/sys/kernel/random/boot_id")
-    namespace = Path("/proc/self/ns/pid")
-    try:
-        return f"{boot.read_text().strip()} {namespace.readlink()}"
-    except OSError:
-        return socket.gethostname()
-
-
-def _process_started(pid: int) -> str | None:
-    """The start time of a living process in clock ticks since boot (proc(5), stat, field 22); ``None`` if gone."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in "ZX" else fields[19]

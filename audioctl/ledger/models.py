@@ -1,0 +1,168 @@
+"""ledger.db: one row an archive, one row a batch, one row a rejected clip. See ``audioctl.ledger.migrations``."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from peewee import (
+    CompositeKey,
+    DatabaseError,
+    FloatField,
+    IntegerField,
+    Model,
+    OperationalError,
+    SqliteDatabase,
+    TextField,
+)
+
+from audioctl.errors import LedgerError
+from audioctl.ledger.migrations import migrate
+
+_BUSY_TIMEOUT_SECONDS = 30
+
+
+class ArchiveRow(Model):
+    day = TextField()
+    slot = TextField()
+    path = TextField()
+    state = TextField()
+    reason = TextField(null=True)
+    error = TextField(null=True)
+    attempt = IntegerField(default=0)
+    run_id = TextField(null=True)
+    job_id = TextField(null=True)
+    node = TextField(null=True)
+    batches_seen = IntegerField(default=0)
+    batches_done = IntegerField(default=0)
+    batches_failed = IntegerField(default=0)
+    clips = IntegerField(default=0)
+    stored = IntegerField(default=0)
+    rejected = IntegerField(default=0)
+    skipped = IntegerField(default=0)
+    audio_seconds = FloatField(default=0.0)
+    owed_record = IntegerField(default=0)
+    owed_upload = IntegerField(default=0)
+    started_at = TextField(null=True)
+    finished_at = TextField(null=True)
+    journal_offset = IntegerField(default=0)
+    attempt_started = TextField(null=True)
+    attempt_ended = TextField(null=True)
+    archive_read = TextField(null=True)
+    submitted_run = TextField(null=True)
+    submitted_job = TextField(null=True)
+    submitted_at = TextField(null=True)
+
+    class Meta:
+        table_name = "archives"
+        primary_key = CompositeKey("day", "slot")
+
+
+class BatchRow(Model):
+    day = TextField()
+    slot = TextField()
+    batch = IntegerField()
+    first_ordinal = IntegerField()
+    members = IntegerField()
+    digest = TextField()
+    stored = IntegerField()
+    rejected = IntegerField()
+    skipped = IntegerField()
+    audio_seconds = FloatField()
+    extract = TextField()
+    transcribe = TextField()
+    record = TextField()
+    upload = TextField()
+    confirm = TextField()
+    updated_at = TextField(null=True)
+    error = TextField(null=True)
+
+    class Meta:
+        table_name = "batches"
+        primary_key = CompositeKey("day", "slot", "batch")
+
+
+class RejectionRow(Model):
+    day = TextField()
+    slot = TextField()
+    ordinal = IntegerField()
+    batch = IntegerField()
+    member = TextField()
+    stage = TextField()
+    reason = TextField()
+    detail = TextField(null=True)
+
+    class Meta:
+        table_name = "rejections"
+        primary_key = CompositeKey("day", "slot", "ordinal")
+
+
+class DayRow(Model):
+    """When the folders of a day were last looked at: their modification times then."""
+
+    day = TextField(primary_key=True)
+    journals_mtime_ns = IntegerField()
+    runs_mtime_ns = IntegerField()
+
+    class Meta:
+        table_name = "days"
+
+
+MODELS = [ArchiveRow, BatchRow, RejectionRow, DayRow]
+
+
+def ledger_path(state_dir: Path) -> Path:
+    return state_dir / "ledger.db"
+
+
+@contextmanager
+def open_ledger(state_dir: Path) -> Iterator[SqliteDatabase]:
+    """The ledger below ``state_dir``, made or migrated as needed, its models bound to it.
+
+    Where the folder may not be written (somebody else's runs), the ledger is copied to memory, so that it can still
+    be brought up to date for this one look. Only commands open it, jobs never do; so no two nodes write one SQLite
+    file. Raises LedgerError when it cannot be opened.
+    """
+    path = ledger_path(state_dir)
+    database = _database(path)
+    try:
+        with database.connection_context(), database.bind_ctx(MODELS, bind_refs=False, bind_backrefs=False):
+            migrate(database)
+            yield database
+    except OperationalError as error:
+        raise LedgerError(
+            f"The ledger {path} cannot be used now: {error}.",
+            hint="If another command is at work on it, try again; if the disk is full, make room.",
+        ) from error
+    except DatabaseError as error:
+        raise LedgerError(
+            f"The ledger {path} is damaged: {error}.",
+            hint="It is only a view: `audioctl ledger rebuild` makes it anew.",
+        ) from error
+    finally:
+        database.close()
+
+
+def _database(path: Path) -> SqliteDatabase:
+    # A rollback journal and full sync: write-ahead logs need shared memory, which network file systems lack.
+    pragmas = {"journal_mode": "delete", "synchronous": "full"}
+    if _is_writable(path):
+        return SqliteDatabase(str(path), pragmas=pragmas, timeout=_BUSY_TIMEOUT_SECONDS)
+    memory = SqliteDatabase(":memory:")
+    if path.exists():
+        source = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+        try:
+            source.backup(memory.connection())
+        except sqlite3.DatabaseError as error:
+            raise LedgerError(f"The ledger {path} cannot be read: {error}.") from error
+        finally:
+            source.close()
+    return memory
+
+
+def _is_writable(path: Path) -> bool:
+    folder = path.parent
+    return os.access(folder, os.W_OK) and (not path.exists() or os.access(path, os.W_OK))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 from peewee import fn
@@ -86,7 +87,7 @@ class DayStatus(msgspec.Struct, omit_defaults=True):
 def all_days() -> list[DayStatus]:
     """One row a day, oldest first, from one pass over the archives."""
     sums = [fn.SUM(getattr(ArchiveRow, name)) for name in _SUMMED]
-    groups = (
+    groups: Iterable[tuple[Any, ...]] = (
         ArchiveRow.select(
             ArchiveRow.day,
             ArchiveRow.state,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from peewee import fn
@@ -87,7 +87,8 @@ class DayStatus(msgspec.Struct, omit_defaults=True):
 def all_days() -> list[DayStatus]:
     """One row a day, oldest first, from one pass over the archives."""
     sums = [fn.SUM(getattr(ArchiveRow, name)) for name in _SUMMED]
-    groups: Iterable[tuple[Any, ...]] = (
+    groups = cast(
+        Iterable[tuple[Any, ...]],
         ArchiveRow.select(
             ArchiveRow.day,
             ArchiveRow.state,
@@ -98,7 +99,7 @@ def all_days() -> list[DayStatus]:
         )
         .group_by(ArchiveRow.day, ArchiveRow.state)
         .order_by(ArchiveRow.day)
-        .tuples()
+        .tuples(),
     )
     days: dict[str, DayStatus] = {}
     for day, state, count, started_at, finished_at, *values in groups:

@@ -61,14 +61,19 @@ def clip_path(raw_name: str) -> str:
     return "/".join(parts)
 
 
+def storage_folder(day: str, slot: str) -> str:
+    """The folder of a slot below the destination, with its ``/`` at the end."""
+    year, month, date = day.split("-")
+    return f"audio/{year}/{month}/{date}/{slot}/"
+
+
 def storage_path(day: str, slot: str, name: str) -> str:
     """Where a clip's Opus copy goes below the destination: ``audio/YYYY/MM/DD/HH_MM/<name without .mp3>.opus``.
 
     A part too long for a file system, or a path too long for the database, is cut and ends in a hash of the whole,
     so that different names stay different.
     """
-    year, month, date = day.split("-")
-    folder = f"audio/{year}/{month}/{date}/{slot}/"
+    folder = storage_folder(day, slot)
     relative = name.removesuffix(".mp3") + ".opus"
     digest = hashlib.sha256(name.encode()).hexdigest()[:_HASH_DIGITS]
     parts = [

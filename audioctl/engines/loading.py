@@ -10,7 +10,7 @@ import msgspec
 from audioctl.data import small_model_path
 from audioctl.engines.whisper import WhisperEngine, WhisperOptions
 from audioctl.errors import ModelError
-from audioctl.settings import TranscribeSettings
+from audioctl.settings import Transcribe
 
 BUNDLED = "bundled"
 FULL_WINDOW_FRAMES = 3000
@@ -27,7 +27,7 @@ class ModelTraits(msgspec.Struct, frozen=True):
     short_windows: bool = False
 
 
-def load_engine(settings: TranscribeSettings) -> WhisperEngine:
+def load_engine(settings: Transcribe) -> WhisperEngine:
     """Load the model that ``settings`` names; never from the internet when HF_HUB_OFFLINE is set.
 
     Raises ModelError with what to do when it is not there or does not load.

@@ -11,8 +11,8 @@ from audioctl.clips import ClipRecord, StoredFile
 from audioctl.states import Damage, Outcome, Stage
 
 
-class ArchiveIdentity(msgspec.Struct, frozen=True):
-    """Tells whether an archive is still the file that was read."""
+class ArchiveFile(msgspec.Struct, frozen=True):
+    """Which file was read: tells whether an archive was replaced since."""
 
     path: str
     size_bytes: int
@@ -31,7 +31,7 @@ class AttemptStarted(_Event, frozen=True, tag="attempt_started", kw_only=True):
     job_id: str | None
     node: str
     version: str
-    archive: ArchiveIdentity
+    archive: ArchiveFile
     batch_size: int
     model: str
     stages: list[Stage]
@@ -73,6 +73,7 @@ class BatchUploaded(_Event, frozen=True, tag="batch_uploaded", kw_only=True):
     """rsync has said 0 for every file of the batch."""
 
     batch: int
+    destination: str
     files: list[StoredFile]
 
 

@@ -69,6 +69,9 @@ class ArchiveProgress:
     def apply(self, event: Event) -> None:
         match event:
             case AttemptStarted():
+                if self.attempt is not None and self.attempt.archive != event.archive:
+                    # Another file: where it ends is unknown, and each batch is compared by its digest.
+                    self.read = None
                 self.attempt, self.ended = event, None
                 self.started_at = self.started_at or event.at
             case AttemptEnded():

@@ -8,6 +8,7 @@ from typing import Any, cast
 import msgspec
 from peewee import fn
 
+from audioctl.ledger.events import ArchiveFile, AttemptStarted
 from audioctl.ledger.models import ArchiveRow
 from audioctl.states import ArchiveState
 
@@ -170,3 +171,11 @@ def _decide_state(status: DayStatus) -> None:
     status.state = next(
         (state for state in _DAY_STATES_BY_WEIGHT if getattr(status.totals, state.value)), ArchiveState.PENDING
     )
+
+
+def files_read(day: str) -> dict[str, ArchiveFile]:
+    """The file that the newest attempt at each slot read."""
+    rows = ArchiveRow.select(ArchiveRow.slot, ArchiveRow.attempt_started).where(
+        (ArchiveRow.day == day) & ArchiveRow.attempt_started.is_null(False)
+    )
+    return {row.slot: msgspec.json.decode(str(row.attempt_started), type=AttemptStarted).archive for row in rows}

@@ -13,10 +13,11 @@ from audioctl.ledger.journal import read_events
 
 @dataclass(slots=True)
 class BatchTranscripts:
-    """The members of one transcribed batch by ordinal, and the files of it that have arrived."""
+    """The members of one transcribed batch by ordinal, and the files of it that have arrived, and where."""
 
     index: int
     clips: list[ClipRecord]
+    destination: str | None = None
     files: list[StoredFile] = field(default_factory=list)
 
 
@@ -38,7 +39,7 @@ def read_transcripts(journal: Path) -> dict[int, BatchTranscripts]:
                 clips = waiting.pop(event.batch, {})
                 batches[event.batch] = BatchTranscripts(event.batch, [clips[ordinal] for ordinal in sorted(clips)])
             case BatchUploaded():
-                batches[event.batch].files = event.files
+                batches[event.batch].files, batches[event.batch].destination = event.files, event.destination
             case ArchiveRead():
                 batches = {index: batch for index, batch in batches.items() if index < event.batches}
             case _:

@@ -1,0 +1,96 @@
+"""Work in the foreground: a thread does it, while this one shows its progress and hears signals.
+
+The first SIGINT, SIGTERM or SIGUSR1 asks for a drain; a second SIGINT ends everything at once. Nothing is lost then
+either: whatever is done is in the journal, and what is in flight is done again.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import Generic, TypeVar
+
+from audioctl.cli.output import note
+from audioctl.pipeline.drain import DrainRequest
+from audioctl.states import ExitCode
+
+Result = TypeVar("Result")
+
+INTERRUPTED = 128 + signal.SIGINT
+_SECONDS_AFTER_THE_DEADLINE = 10.0
+"""For the stages to tidy up once the drain's time is over, before they are ended without asking."""
+
+
+class _Outcome(Generic[Result]):
+    value: Result
+    error: BaseException | None = None
+
+
+def run_in_foreground(
+    work: Callable[[], Result], drain: DrainRequest, tick: Callable[[], None], tick_seconds: float
+) -> Result:
+    """What ``work`` returns or raises. ``tick`` is called every ``tick_seconds`` while it works."""
+    outcome: _Outcome[Result] = _Outcome()
+
+    def do_work() -> None:
+        try:
+            outcome.value = work()
+        except BaseException as error:
+            outcome.error = error
+
+    with _signals(drain):
+        worker = threading.Thread(target=do_work, name="work")
+        worker.start()
+        while worker.is_alive():
+            worker.join(tick_seconds)
+            tick()
+            if drain.is_overdue(_SECONDS_AFTER_THE_DEADLINE):
+                note("The time to drain is over; what is in flight will be done again.")
+                _end_at_once(ExitCode.DRAINED)
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome.value
+
+
+@contextmanager
+def _signals(drain: DrainRequest) -> Iterator[None]:
+    def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
+        if number == signal.SIGINT and drain.is_requested():
+            _end_at_once(INTERRUPTED)
+        if not drain.is_requested():
+            drain.request()
+            again = " Press Ctrl-C again to end at once." if number == signal.SIGINT else ""
+            # Straight to the file: a signal may come while a stream's lock is held.
+            os.write(2, f"\nFinishing what is in flight (up to {drain.drain_seconds:.0f} s).{again}\n".encode())
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    before = {number: signal.signal(number, handle) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end_at_once(code: int) -> None:
+    for child in _children():
+        # Each of our children leads a group of its own; the converters die with their server, which dies with us.
+        with suppress(ProcessLookupError, PermissionError):
+            if os.getpgid(child) == child:
+                os.killpg(child, signal.SIGKILL)
+    os._exit(code)
+
+
+def _children() -> list[int]:
+    with suppress(OSError):
+        return [
+            int(child)
+            for task in Path("/proc/self/task").iterdir()
+            for child in (task / "children").read_text().split()
+        ]
+    return []

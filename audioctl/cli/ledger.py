@@ -1,0 +1,48 @@
+"""``audioctl ledger`` and the way in which every command opens it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import typer
+
+from audioctl.cli.flags import settings_in_force
+from audioctl.cli.output import note
+from audioctl.settings import Settings
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(help="The ledger, a view of all runs and journals.", no_args_is_help=True)
+    group.command("rebuild")(rebuild)
+    app.add_typer(group, name="ledger")
+
+
+def rebuild(context: typer.Context) -> None:
+    """Build the ledger anew from the runs and the journals, which lose nothing by it."""
+    from audioctl.ledger.models import ledger_path
+    from audioctl.ledger.queries import all_days
+
+    settings = settings_in_force(context)
+    path = ledger_path(Path(settings.paths.state_dir))
+    for part in (path, path.with_name(path.name + "-journal")):
+        part.unlink(missing_ok=True)
+    with fresh_ledger(settings):
+        days = all_days()
+        archives = sum(day.totals.archives for day in days)
+    note(f"Rebuilt {path}: {archives:,} archives of {len(days):,} days.")
+
+
+@contextmanager
+def fresh_ledger(settings: Settings) -> Iterator[None]:
+    """The ledger, brought up to date, for ``audioctl.ledger.queries``."""
+    from audioctl.executors.registry import job_may_still_run
+    from audioctl.ledger.absorb import refresh
+    from audioctl.ledger.models import open_ledger
+
+    state_dir = Path(settings.paths.state_dir)
+    with open_ledger(state_dir) as database:
+        refresh(database, state_dir, partial(job_may_still_run, state_dir))
+        yield

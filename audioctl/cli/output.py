@@ -1,0 +1,104 @@
+"""What a person or a script sees: results on standard output, messages on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+STATE_STYLES = {
+    "done": "green",
+    "running": "cyan",
+    "submitted": "blue",
+    "pending": "dim",
+    "cancelled": "dim",
+    "damaged": "yellow",
+    "failed": "bold red",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table. Where the terminal is narrow, those that may ``fold`` give way first."""
+
+    title: str
+    align: Literal["left", "right"] = "left"
+    fold: bool = False
+
+
+def note(message: str, *, style: str = "") -> None:
+    """A message for a person."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(Text(printable(message), style))
+
+
+def print_json(value: object) -> None:
+    sys.stdout.flush()
+    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def print_line(text: str = "") -> None:
+    sys.stdout.write(text + "\n")
+
+
+def make_table(columns: Sequence[Column], rows: Iterable[Sequence[str | Text]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(
+            column.title, justify=column.align, no_wrap=not column.fold, overflow="fold" if column.fold else "ellipsis"
+        )
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row))
+    return table
+
+
+def print_table(columns: Sequence[Column], rows: Iterable[Sequence[str | Text]]) -> None:
+    """As wide as the terminal; as wide as it needs where there is none, because files and pipes have no edge."""
+    table = make_table(columns, rows)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=max(console.measure(table).maximum, 1))
+    console.print(table)
+
+
+def state_text(state: str) -> Text:
+    return Text(state, STATE_STYLES.get(state, ""))
+
+
+def printable(text: str) -> str:
+    """Names come from archives: control characters, which could drive a terminal, are shown as escapes."""
+    return "".join(
+        character if character.isprintable() or character == "\n" else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def one_line(text: str) -> str:
+    return printable(text).replace("\n", "\\n")
+
+
+def duration(seconds: float | None) -> str:
+    """``1:02:03`` or ``2:03``; a dash for what is not known."""
+    if seconds is None:
+        return "-"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def audio_hours(seconds: float) -> str:
+    return f"{seconds / 3600:,.1f} h" if seconds >= 360 else f"{seconds:,.0f} s"
+
+
+def size(size_bytes: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if size_bytes < 1000:
+            return f"{size_bytes:,.0f} {unit}" if unit == "B" or size_bytes >= 100 else f"{size_bytes:.1f} {unit}"
+        size_bytes /= 1000
+    return f"{size_bytes:,.1f} TB"

@@ -1,0 +1,15 @@
+"""Files that come with the package: a test model that hears 72 words, and clips that speak them."""
+
+from pathlib import Path
+
+_FOLDER = Path(__file__).parent
+
+
+def small_model_path() -> Path:
+    """The folder of the small test model, as faster-whisper takes it."""
+    return _FOLDER / "small_model"
+
+
+def demo_clips_path() -> Path:
+    """The folder of the demo clips and of the manifest that says what they say."""
+    return _FOLDER / "demo"

@@ -1,0 +1,1 @@
+"""The research group's PostgreSQL database: connecting, the schema, and the rows of each clip."""

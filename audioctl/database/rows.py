@@ -1,0 +1,325 @@
+"""The rows of each clip: one transaction a batch, the same result however often it is sent.
+
+A batch travels as one JSON document, which PostgreSQL unfolds into rows: bulk statements without a staging table.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from typing import NamedTuple
+from uuid import uuid4
+
+import backoff
+import msgspec
+import psycopg
+from psycopg import Connection
+from psycopg.rows import class_row
+
+from audioctl.clips import ClipRecord, Segment
+from audioctl.database.connection import RecordRefusedError, record_errors
+from audioctl.names import base_name
+from audioctl.states import ClipState, Flag
+
+LONGEST_FILENAME = 255
+"""Characters: ``audio_files.filename varchar(255)``."""
+
+LONGEST_MEMBER_BYTES = 2000
+"""An entry of a PostgreSQL B-tree holds 2704 bytes, and the clip key has four more columns."""
+
+HIT_START, HIT_END = "\x02", "\x03"
+"""Around each hit in ``Hit.snippet``: control characters, which no transcript holds."""
+
+_HASH_DIGITS = 16
+
+
+class QueueStatus(StrEnum):
+    """``processing_queue.status`` as the monitoring page reads it."""
+
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    COMPLETED_WITH_ERRORS = "completed_with_errors"
+    FAILED = "processing_failed"
+
+
+class Confirmation(NamedTuple):
+    """A file that rsync said has arrived: ``file_path`` as other tools are to find it."""
+
+    member: str
+    file_path: str
+    size_bytes: int
+
+
+class DayRow(NamedTuple):
+    """``member`` as ``member_key`` gives it; ``transcript_text`` is ``None`` where the transcript's row is missing."""
+
+    slot: str
+    member: str
+    file_path: str | None
+    file_size_bytes: int | None
+    transcript_text: str | None
+
+
+class Hit(NamedTuple):
+    """``slot`` and ``member`` are ``None`` for a row that is older than this program."""
+
+    day: str
+    slot: str | None
+    member: str | None
+    filename: str
+    snippet: str
+
+
+class _ClipRow(msgspec.Struct):
+    ordinal: int
+    member: str
+    sha256: str | None
+    filenames: list[str]
+    transcript_text: str
+    word_count: int
+    duration_seconds: float | None
+    language: str | None
+    language_probability: float | None
+    segments: list[Segment]
+    flags: list[Flag]
+    model: str | None
+
+
+# Two processes that meet on the same rows may wait for each other in a circle; PostgreSQL ends one of them.
+_retry_when_entangled = backoff.on_exception(
+    backoff.expo,
+    (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure),
+    max_tries=8,
+    factor=0.05,
+    jitter=backoff.full_jitter,
+    logger=None,
+)
+
+
+@record_errors()
+@_retry_when_entangled
+def store_batch(connection: Connection, day: str, slot: str, clips: Sequence[ClipRecord]) -> None:
+    """Writes ``audio_files`` and ``transcripts`` of the stored clips among ``clips``, all or none.
+
+    A clip that has its rows already keeps ``id``, ``filename``, ``file_path`` and ``file_size_bytes``.
+    """
+    rows = [_clip_row(day, slot, clip) for clip in clips if clip.state is ClipState.STORED]
+    if not rows:
+        return
+    batch = _day_key(day) | {"slot": slot, "clips": _json(rows)}
+    with connection.transaction():
+        present = connection.execute(_UPDATE_AUDIO_FILES, batch).rowcount
+        for choice in range(1, 4):
+            if present >= len(rows):
+                break
+            present += connection.execute(_INSERT_AUDIO_FILES, batch | {"choice": choice}).rowcount
+        if connection.execute(_UPSERT_TRANSCRIPTS, batch).rowcount != len(rows):
+            raise RecordRefusedError(
+                f"Some clips of {day} {slot} find every filename they could have taken by other rows.",
+                hint="Look for rows of audio_files whose filename begins with this day and slot and rename them.",
+            )
+
+
+@record_errors()
+@_retry_when_entangled
+def confirm_batch(connection: Connection, day: str, slot: str, files: Sequence[Confirmation]) -> None:
+    """Writes where each file is and how large; only after rsync has said 0.
+
+    Raises RecordRefusedError when clips have no row, after the others were confirmed.
+    """
+    if not files:
+        return
+    keyed = [{**file._asdict(), "member": member_key(file.member)} for file in files]
+    confirmed = connection.execute(_CONFIRM_AUDIO_FILES, _day_key(day) | {"slot": slot, "files": _json(keyed)}).rowcount
+    if confirmed < len(files):
+        raise RecordRefusedError(
+            f"{len(files) - confirmed} of {len(files)} uploaded clips of {day} {slot} have no row in audio_files.",
+            hint=f"`audioctl verify {day}` names them.",
+        )
+
+
+@record_errors()
+def update_queue(
+    connection: Connection,
+    day: str,
+    status: QueueStatus,
+    *,
+    slurm_job_id: int | None = None,
+    error_message: str | None = None,
+) -> None:
+    """Sets the day's row of ``processing_queue``, which stands for all archives of the day together.
+
+    PROCESSING keeps the start of a day that is being processed already, so each of several jobs may say it. The
+    other states are for whoever knows that no archive of the day is at work any more: this row cannot tell. Without
+    a ``slurm_job_id`` the one in the row stays.
+    """
+    connection.execute(
+        _UPDATE_QUEUE,
+        _day_key(day)
+        | {
+            "id": uuid4(),  # the old table has no default for it
+            "status": status.value,
+            "ended": status is not QueueStatus.PROCESSING,
+            "slurm_job_id": slurm_job_id,
+            "error_message": error_message and _storable(error_message),
+        },
+    )
+
+
+def read_day(connection: Connection, day: str) -> Iterator[DayRow]:
+    """The day's clips by slot and member, a few thousand at a time; rows older than this program are left out."""
+    with (
+        record_errors(),
+        connection.transaction(),
+        connection.cursor("read_day", row_factory=class_row(DayRow)) as cursor,
+    ):
+        cursor.itersize = 5000
+        yield from cursor.execute(_READ_DAY, _day_key(day))
+
+
+@record_errors()
+def search(connection: Connection, words: str, *, limit: int = 100) -> list[Hit]:
+    """Transcripts that hold ``words``, newest first. Understands "a phrase", or, and -not."""
+    with connection.cursor(row_factory=class_row(Hit)) as cursor:
+        marks = f"StartSel={HIT_START}, StopSel={HIT_END}"
+        return cursor.execute(_SEARCH, {"words": _storable(words), "limit": limit, "marks": marks}).fetchall()
+
+
+def member_key(member: str) -> str:
+    """``member`` as the database holds it: itself, unless it is too long for an index, when it ends in a hash."""
+    encoded = member.encode()
+    if len(encoded) <= LONGEST_MEMBER_BYTES:
+        return member
+    ending = f"-{_digest(member)}"
+    return encoded[: LONGEST_MEMBER_BYTES - len(ending)].decode(errors="ignore") + ending
+
+
+def filename_candidates(day: str, slot: str, member: str) -> list[str]:
+    """The names a clip may have in ``audio_files.filename``, best first; the last always fits."""
+    path_name = f"{day}_{slot}_{member.replace('/', '_')}"
+    ending = f"-{_digest(f'{day}/{slot}/{member}')}"
+    names = [base_name(member), path_name, path_name[: LONGEST_FILENAME - len(ending)] + ending]
+    return [name for name in names if len(name) <= LONGEST_FILENAME]
+
+
+def _clip_row(day: str, slot: str, clip: ClipRecord) -> _ClipRow:
+    text = _storable(clip.text or "")
+    return _ClipRow(
+        ordinal=clip.ordinal,
+        member=member_key(clip.member),
+        sha256=clip.sha256,
+        filenames=filename_candidates(day, slot, clip.member),
+        transcript_text=text,
+        word_count=len(text.split()),
+        duration_seconds=clip.duration_seconds,
+        language=clip.language,
+        language_probability=clip.language_probability,
+        segments=[msgspec.structs.replace(segment, text=_storable(segment.text)) for segment in clip.segments],
+        flags=clip.flags,
+        model=clip.model,
+    )
+
+
+def _storable(text: str) -> str:
+    """Without U+0000, which no PostgreSQL text or jsonb can hold; a recogniser means nothing by it."""
+    return text.replace("\0", "")
+
+
+def _day_key(day: str) -> dict[str, object]:
+    """``date`` is the day of the month, as the old tables have it."""
+    year, month, date = map(int, day.split("-"))
+    return {"year": year, "month": month, "date": date}
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:_HASH_DIGITS]
+
+
+_CLIPS = """
+jsonb_to_recordset(%(clips)s::jsonb) as clip (
+  ordinal integer, member text, sha256 text, filenames text[], transcript_text text, word_count integer,
+  duration_seconds numeric, language text, language_probability double precision, segments jsonb, flags text[],
+  model text)
+"""
+
+_SAME_CLIP = """
+audio_files.year = %(year)s and audio_files.month = %(month)s and audio_files.date = %(date)s
+  and audio_files.slot = %(slot)s and audio_files.member = clip.member
+"""
+
+_UPDATE_AUDIO_FILES = f"""
+update audio_files set ordinal = clip.ordinal, sha256 = clip.sha256, updated_at = current_timestamp
+  from {_CLIPS} where {_SAME_CLIP}
+"""
+
+# Sent once for each choice of filename. A name that anybody has, or is just taking, is passed over for the next
+# choice; a row of the same clip that another process is just writing is passed over for good. The order keeps two
+# processes from waiting for each other, and decides between two clips of a batch that want the same name.
+_INSERT_AUDIO_FILES = f"""
+insert into audio_files (filename, year, month, date, slot, member, ordinal, sha256)
+select filenames[%(choice)s], %(year)s, %(month)s, %(date)s, %(slot)s, member, ordinal, sha256
+  from {_CLIPS}
+ where filenames[%(choice)s] is not null and not exists (select from audio_files where {_SAME_CLIP})
+ order by filenames[%(choice)s], ordinal
+    on conflict do nothing
+"""
+
+_UPSERT_TRANSCRIPTS = f"""
+insert into transcripts (audio_file_id, transcript_text, word_count, duration_seconds, language,
+                         language_probability, segments, flags, model)
+select audio_files.id, transcript_text, word_count, duration_seconds, language, language_probability, segments,
+       flags, model
+  from {_CLIPS} join audio_files on {_SAME_CLIP}
+ order by audio_files.id
+    on conflict (audio_file_id) do update set
+       transcript_text = excluded.transcript_text, word_count = excluded.word_count,
+       duration_seconds = excluded.duration_seconds, language = excluded.language,
+       language_probability = excluded.language_probability, segments = excluded.segments,
+       flags = excluded.flags, model = excluded.model
+"""
+
+_CONFIRM_AUDIO_FILES = f"""
+update audio_files
+   set file_path = clip.file_path, file_size_bytes = clip.size_bytes, updated_at = current_timestamp
+  from jsonb_to_recordset(%(files)s::jsonb) as clip (member text, file_path text, size_bytes bigint)
+ where {_SAME_CLIP}
+"""
+
+_UPDATE_QUEUE = """
+insert into processing_queue as queue
+       (id, year, month, date, status, processing_start, processing_end, slurm_job_id, error_message)
+values (%(id)s, %(year)s, %(month)s, %(date)s, %(status)s, current_timestamp,
+        case when %(ended)s then current_timestamp end, %(slurm_job_id)s, %(error_message)s)
+    on conflict (year, month, date) do update set
+       status = excluded.status,
+       processing_start = case when %(ended)s or queue.status = excluded.status
+                               then coalesce(queue.processing_start, excluded.processing_start)
+                               else excluded.processing_start end,
+       processing_end = excluded.processing_end,
+       slurm_job_id = coalesce(excluded.slurm_job_id, queue.slurm_job_id),
+       error_message = excluded.error_message,
+       updated_at = current_timestamp
+"""
+
+_READ_DAY = """
+select slot, member, file_path, file_size_bytes, transcript_text
+  from audio_files left join transcripts on audio_file_id = audio_files.id
+ where year = %(year)s and month = %(month)s and date = %(date)s and slot is not null and member is not null
+ order by slot collate "C", member collate "C"
+"""
+
+# The index decides which rows; only those few that are shown are marked up.
+_SEARCH = """
+select to_char(make_date(year, month, date), 'YYYY-MM-DD') as day, slot, member, filename,
+       ts_headline('simple', transcript_text, query, %(marks)s) as snippet
+  from (select audio_files.*, transcript_text, query
+          from websearch_to_tsquery('simple', %(words)s) as query
+               join transcripts on to_tsvector('simple', transcript_text) @@ query
+               join audio_files on audio_file_id = audio_files.id
+         order by year desc, month desc, date desc, slot desc nulls last, ordinal
+         limit %(limit)s) as newest
+ order by year desc, month desc, date desc, slot desc nulls last, ordinal
+"""

@@ -1,0 +1,294 @@
+"""The tables: an append-only list of named migrations, and a comparison of a database with what is needed.
+
+The three tables are older than this program and have other readers. So nothing is ever dropped, renamed or retyped,
+every statement can meet a database where it was already done, and new columns may be null in old rows.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
+from audioctl.database.connection import record_errors
+from audioctl.errors import SchemaError
+
+OLDEST_SERVER = 130_000
+"""PostgreSQL 13: the first with gen_random_uuid() built in and with extensions that need no superuser."""
+
+# Any constant will do, so long as no other program takes the same: "audioctl" in ASCII, shortened to a bigint.
+_ADVISORY_LOCK = int.from_bytes(b"audioctl") >> 1
+
+
+class Migration(NamedTuple):
+    name: str
+    statements: str
+
+
+MIGRATIONS = (
+    Migration(
+        "0001_uuid_generate_v4",
+        """
+        do $$ begin
+          if to_regprocedure('uuid_generate_v4()') is null then
+            begin
+              create extension "uuid-ossp";
+            exception
+              -- Not installed on the server, not ours to create, or created where we do not look.
+              when insufficient_privilege or feature_not_supported or undefined_file or duplicate_object then null;
+            end;
+          end if;
+          if to_regprocedure('uuid_generate_v4()') is null then
+            create function uuid_generate_v4() returns uuid language sql volatile as 'select gen_random_uuid()';
+          end if;
+        end $$;
+        """,
+    ),
+    Migration(
+        "0002_three_tables",
+        """
+        create table if not exists audio_files (
+          id uuid primary key default uuid_generate_v4(),
+          filename varchar(255) not null unique,
+          file_path varchar(500),
+          file_size_bytes bigint,
+          month integer not null,
+          date integer not null,
+          year integer not null,
+          location varchar(100),
+          classification varchar(100),
+          classification_probability decimal(3,2),
+          created_at timestamp default current_timestamp,
+          updated_at timestamp default current_timestamp
+        );
+        create table if not exists transcripts (
+          id uuid primary key default uuid_generate_v4(),
+          audio_file_id uuid not null unique references audio_files(id) on delete cascade,
+          transcript_text text not null,
+          word_count integer,
+          duration_seconds decimal(10,2),
+          created_at timestamp default current_timestamp
+        );
+        create table if not exists processing_queue (
+          id uuid primary key default uuid_generate_v4(),
+          year integer not null,
+          month integer not null,
+          date integer not null,
+          location varchar(100),
+          status varchar(50) default 'pending',
+          transfer_start timestamp,
+          transfer_end timestamp,
+          transfer_task_id varchar(255),
+          processing_start timestamp,
+          processing_end timestamp,
+          slurm_job_id integer,
+          error_message text,
+          created_at timestamp default current_timestamp,
+          updated_at timestamp default current_timestamp,
+          unique (year, month, date)
+        );
+        """,
+    ),
+    Migration(
+        "0003_clip_columns",
+        """
+        alter table audio_files
+          add column if not exists slot text,
+          add column if not exists member text,
+          add column if not exists ordinal integer,
+          add column if not exists sha256 text;
+        alter table transcripts
+          add column if not exists language text,
+          add column if not exists language_probability double precision,
+          add column if not exists segments jsonb,
+          add column if not exists flags text[],
+          add column if not exists model text;
+        comment on column audio_files.date is 'day of the month';
+        comment on column audio_files.member is 'path in the archive; with year, month, date and slot, the key';
+        comment on column audio_files.sha256 is 'of the recording as it stood in the archive';
+        """,
+    ),
+    Migration(
+        "0004_clip_key",
+        # Old rows have no slot and no member, and nulls never conflict. Its leading columns also serve every
+        # question about a day or a slot.
+        """
+        create unique index if not exists audio_files_clip_key on audio_files (year, month, date, slot, member);
+        """,
+    ),
+    Migration(
+        "0005_full_text",
+        # An index on an expression, not a generated column: that would rewrite a table that others are reading.
+        # 'simple' because clips are in many languages.
+        """
+        create index if not exists transcripts_full_text
+          on transcripts using gin (to_tsvector('simple', transcript_text));
+        """,
+    ),
+)
+
+# None where the group's databases differ and nothing here depends on it.
+_COLUMNS: dict[str, dict[str, str | None]] = {
+    "audio_files": {
+        "id": "uuid",
+        "filename": "character varying(255)",
+        "file_path": "character varying(500)",
+        "file_size_bytes": "bigint",
+        "month": "integer",
+        "date": "integer",
+        "year": "integer",
+        "location": None,
+        "classification": None,
+        "classification_probability": None,
+        "created_at": None,
+        "updated_at": "timestamp without time zone",
+        "slot": "text",
+        "member": "text",
+        "ordinal": "integer",
+        "sha256": "text",
+    },
+    "transcripts": {
+        "id": "uuid",
+        "audio_file_id": "uuid",
+        "transcript_text": "text",
+        "word_count": "integer",
+        "duration_seconds": "numeric(10,2)",
+        "created_at": None,
+        "language": "text",
+        "language_probability": "double precision",
+        "segments": "jsonb",
+        "flags": "text[]",
+        "model": "text",
+    },
+    "processing_queue": {
+        "id": "uuid",
+        "year": "integer",
+        "month": "integer",
+        "date": "integer",
+        "location": None,
+        "status": "character varying(50)",
+        "transfer_start": None,
+        "transfer_end": None,
+        "transfer_task_id": None,
+        "processing_start": "timestamp without time zone",
+        "processing_end": "timestamp without time zone",
+        "slurm_job_id": "integer",
+        "error_message": "text",
+        "created_at": None,
+        "updated_at": "timestamp without time zone",
+    },
+}
+
+_UNIQUE = (
+    ("audio_files", ["filename"]),
+    ("audio_files", ["date", "member", "month", "slot", "year"]),
+    ("transcripts", ["audio_file_id"]),
+    ("processing_queue", ["date", "month", "year"]),
+)
+
+_FULL_TEXT = "gin (to_tsvector('simple'::regconfig, transcript_text))"
+
+
+@record_errors()
+def upgrade(connection: Connection) -> list[str]:
+    """Applies what is pending and returns its names, in order.
+
+    Each migration is a transaction of its own; two upgrades at once wait for each other. Raises SchemaError for a
+    server that is too old, RecordRefusedError without the permission, RecordError when a table stays in use.
+    """
+    if connection.info.server_version < OLDEST_SERVER:
+        raise SchemaError(
+            f"This is PostgreSQL {connection.info.server_version // 10_000}.",
+            hint=f"audioctl needs PostgreSQL {OLDEST_SERVER // 10_000} or newer.",
+        )
+    return [migration.name for migration in MIGRATIONS if _apply(connection, migration)]
+
+
+@record_errors()
+def pending(connection: Connection) -> list[str]:
+    """The names that ``upgrade`` would apply."""
+    if not _rows(connection, "select where to_regclass('audioctl_migrations') is not null"):
+        return [migration.name for migration in MIGRATIONS]
+    applied = {name for (name,) in _rows(connection, "select name from audioctl_migrations")}
+    return [migration.name for migration in MIGRATIONS if migration.name not in applied]
+
+
+@record_errors()
+def check(connection: Connection) -> list[str]:
+    """Every difference from the schema that is needed, one sentence each; empty when there is none."""
+    return [
+        difference
+        for table, columns in _COLUMNS.items()
+        for difference in _table_differences(connection, table, columns)
+    ]
+
+
+def _apply(connection: Connection, migration: Migration) -> bool:
+    with connection.transaction():
+        _take_turn(connection)
+        connection.execute(
+            "create table if not exists audioctl_migrations"
+            " (name text primary key, applied_at timestamptz not null default current_timestamp)"
+        )
+        if _rows(connection, "select from audioctl_migrations where name = %s", migration.name):
+            return False
+        connection.execute(migration.statements)
+        connection.execute("insert into audioctl_migrations (name) values (%s)", [migration.name])
+        return True
+
+
+def _take_turn(connection: Connection) -> None:
+    """One upgrade at a time, until the end of this transaction."""
+    connection.execute("select pg_advisory_xact_lock(%s)", [_ADVISORY_LOCK])
+    # A statement that waits for a table holds up everyone who comes after it, so it must not wait for long.
+    connection.execute("set local lock_timeout = '30s'")
+
+
+def _table_differences(connection: Connection, table: str, columns: dict[str, str | None]) -> Iterator[str]:
+    found: dict[str, str] = dict(
+        _rows(
+            connection,
+            "select attname, format_type(atttypid, atttypmod) from pg_attribute"
+            " where attrelid = to_regclass(%s) and attnum > 0 and not attisdropped",
+            table,
+        )
+    )
+    if not found:
+        yield f"The table {table} is missing."
+        return
+    for column, wanted in columns.items():
+        if column not in found:
+            yield f"The column {table}.{column} is missing."
+        elif wanted not in (None, found[column]):
+            yield f"The column {table}.{column} is {found[column]}, not {wanted}."
+    unique = [columns for (columns,) in _rows(connection, _UNIQUE_INDEXES, table)]
+    for indexed_table, key in _UNIQUE:
+        if indexed_table == table and key not in unique:
+            yield f"The table {table} has no unique index on ({', '.join(key)})."
+    if table == "transcripts" and not _rows(connection, _FULL_TEXT_INDEX, f"%{_FULL_TEXT}"):
+        yield "The table transcripts has no full-text index."
+    for (privilege,) in _rows(connection, _MISSING_PRIVILEGES, table):
+        yield f"This database user may not {privilege} on {table}."
+
+
+_UNIQUE_INDEXES = """
+select array_agg(attname::text order by attname)
+  from pg_index join pg_attribute on attrelid = indrelid and attnum = any(indkey)
+ where indrelid = to_regclass(%s) and indisunique and indisvalid and indpred is null and indexprs is null
+ group by indexrelid
+"""
+
+_FULL_TEXT_INDEX = """
+select from pg_index
+ where indrelid = to_regclass('transcripts') and indisvalid and indpred is null
+   and pg_get_indexdef(indexrelid) like %s
+"""
+
+_MISSING_PRIVILEGES = """
+select privilege from unnest(array['select', 'insert', 'update']) as privilege
+ where not has_table_privilege(to_regclass(%s), privilege)
+"""
+
+
+def _rows(connection: Connection, query: str, *parameters: object) -> list[TupleRow]:
+    return connection.execute(query, parameters).fetchall()

@@ -1,0 +1,174 @@
+"""The bytes of a tar archive, whatever it is compressed with, read once from front to back.
+
+The standard library's ``lzma.open`` and its kin are not used: they take a stream that ends early, or is followed by
+rubbish, for a whole one. Here a stream has ended only when its own trailer and checksum say so.
+"""
+
+import bz2
+import errno
+import io
+import lzma
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+import zstandard
+
+from audioctl.errors import ArchiveUnreadableError
+from audioctl.states import Damage
+
+_READ_AHEAD_BYTES = 1 << 20
+"""Network file systems like few, large reads."""
+
+_PLAIN_BLOCK_BYTES = 64 << 10
+
+_COMPRESSED_BLOCK_BYTES = 4 << 10
+# What a decompressor gets at once. It bounds what comes out of it at once: zstd, the extreme, makes 128 KiB from 4
+# bytes, so at worst 128 MiB; recordings give about as much as goes in. Larger blocks are hardly faster
+# (benchmarks/extract.py).
+
+_LARGEST_ZSTD_WINDOW_BYTES = 1 << 31
+"""What ``zstd --long=31`` needs; libzstd refuses more than 128 MiB unless told."""
+
+_DECOMPRESSION_ERRORS = (lzma.LZMAError, zlib.error, zstandard.ZstdError, OSError)
+# OSError is how bz2 speaks of bad data; no file is touched where these are caught.
+
+
+class DamageFoundError(Exception):
+    """The content of an archive is not what it was when it was made; ``read_archive`` adds which archive it is."""
+
+    def __init__(self, damage: Damage, detail: str) -> None:
+        super().__init__(detail)
+        self.damage = damage
+        self.detail = detail
+
+
+class _Decompressor(Protocol):
+    """One compressed stream; what ``lzma``, ``bz2``, ``zlib`` and ``zstandard`` have in common."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+def _xz() -> _Decompressor:
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ)
+
+
+def _gzip() -> _Decompressor:
+    return zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)  # 16: expect a gzip header and check its trailer
+
+
+def _zstd() -> _Decompressor:
+    return zstandard.ZstdDecompressor(max_window_size=_LARGEST_ZSTD_WINDOW_BYTES).decompressobj()
+
+
+_FORMATS: dict[bytes, Callable[[], _Decompressor]] = {
+    b"\xfd7zXZ\x00": _xz,
+    b"\x1f\x8b": _gzip,
+    b"BZh": bz2.BZ2Decompressor,
+    b"\x28\xb5\x2f\xfd": _zstd,
+    # pzstd begins with a skippable frame.
+    **{bytes([0x50 + number]) + b"\x2a\x4d\x18": _zstd for number in range(16)},
+}
+
+
+class DecompressedFile:
+    """An open archive file. The format is told by its first bytes, never by its name.
+
+    ``compressed_bytes_read`` of ``compressed_size_bytes`` tells how far the reading is.
+    Opening and reading raise ArchiveUnreadableError; reading raises DamageFoundError as well, after everything before
+    the damage was handed out.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.compressed_bytes_read = 0
+        try:
+            self.compressed_size_bytes = path.stat().st_size
+            self._file = io.BufferedReader(io.FileIO(path), _READ_AHEAD_BYTES)
+        except OSError as error:
+            raise unreadable(path, error) from error
+        self._chunks = self._decompressed()
+        self._pending = memoryview(b"")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def read(self, size: int) -> bytes:
+        """The next bytes, at most ``size`` of them; none only at the end of a whole file."""
+        if not self._pending:
+            self._pending = memoryview(next(self._chunks, b""))
+        wanted, self._pending = self._pending[:size], self._pending[size:]
+        return bytes(wanted)
+
+    def _decompressed(self) -> Iterator[bytes]:
+        """What is in the file, in chunks that are not empty."""
+        new_stream = self._format()
+        if new_stream is None:
+            yield from self._blocks(_PLAIN_BLOCK_BYTES)
+            return
+        stream = new_stream()
+        for block in self._blocks(_COMPRESSED_BLOCK_BYTES):
+            rest = block
+            while rest:
+                if stream.eof:
+                    # Another stream may follow, as `cat` and parallel compressors write them, or zeros that fill
+                    # the last block of a tape or disk.
+                    rest = rest.lstrip(b"\0")
+                    if not rest:
+                        break
+                    stream = new_stream()
+                try:
+                    chunk = stream.decompress(rest)
+                except _DECOMPRESSION_ERRORS as error:
+                    raise DamageFoundError(Damage.CORRUPT, f"it cannot be decompressed: {error}") from error
+                if chunk:
+                    yield chunk
+                rest = stream.unused_data if stream.eof else b""
+        if not stream.eof:
+            raise DamageFoundError(Damage.CUT_OFF, "the compressed data ends before its end marker")
+
+    def _format(self) -> Callable[[], _Decompressor] | None:
+        """How to decompress the file; None where it is not compressed."""
+        try:
+            beginning = self._file.peek(max(map(len, _FORMATS)))
+        except OSError as error:
+            raise unreadable(self.path, error) from error
+        return next((start for magic, start in _FORMATS.items() if beginning.startswith(magic)), None)
+
+    def _blocks(self, size: int) -> Iterator[bytes]:
+        while True:
+            try:
+                block = self._file.read(size)
+            except OSError as error:
+                raise unreadable(self.path, error) from error
+            if not block:
+                return
+            self.compressed_bytes_read += len(block)
+            yield block
+
+
+def unreadable(path: Path, error: OSError) -> ArchiveUnreadableError:
+    """What to tell a person when the operating system does not let us read ``path``."""
+    match error.errno:
+        case errno.ENOENT | errno.ENOTDIR:
+            hint = "Check the path, and whether the transfer of the archive has finished."
+        case errno.EACCES | errno.EPERM:
+            hint = "Ask the owner of the file for permission to read it and to enter its folders."
+        case errno.EISDIR:
+            hint = "Name one archive; to process a folder of them, use `audioctl submit-day DAY --archives DIR`."
+        case _:
+            hint = "Try again later with `audioctl resume`; if it stays, ask who looks after this file system."
+    return ArchiveUnreadableError(f"Cannot read {path}: {error.strerror or error}.", hint=hint)

@@ -1,0 +1,259 @@
+"""The extract stage: the members of an archive in batches, from one pass over a stream.
+
+The archive is never listed first, never unpacked, and no member is ever written under its own name.
+
+Python's tarfile takes a bad header, or a missing end, for the end of an archive. What is here does not: an
+archive is complete when its compressed stream is (see ``decompress``), every header has its checksum, the end
+marker (two blocks of zeros) is there, and nothing but padding follows.
+"""
+
+import hashlib
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from typing import BinaryIO, Self, cast
+
+from audioctl.clips import Member, MemberBatch
+from audioctl.errors import ArchiveDamagedError, ScratchError
+from audioctl.names import ClipNames, UnsafeNameError, readable
+from audioctl.pipeline.decompress import DamageFoundError, DecompressedFile
+from audioctl.states import Damage, Reason
+
+_BLOCK_BYTES = 1 << 20
+
+_END_MARKER_BYTES = 2 * tarfile.BLOCKSIZE
+
+_MOST_PADDING_BYTES = 4 << 20
+"""tar fills its last record with zeros: 10 KiB by default, 1 MiB with ``-b 2048``. A long tail of zeros is what a
+transfer that reserved the space and then stopped leaves behind."""
+
+_KINDS = {
+    tarfile.DIRTYPE: "a directory",
+    tarfile.SYMTYPE: "a symbolic link",
+    tarfile.LNKTYPE: "a hard link",
+    tarfile.CHRTYPE: "a character device",
+    tarfile.BLKTYPE: "a block device",
+    tarfile.FIFOTYPE: "a fifo",
+}
+
+
+def read_archive(
+    archive: DecompressedFile,
+    *,
+    names: ClipNames,
+    batch_size: int,
+    max_member_size_bytes: int,
+    spool_above_bytes: int,
+    spool_dir: Path,
+) -> Iterator[MemberBatch]:
+    """Every member of ``archive`` in order, ``batch_size`` at a time.
+
+    Each entry of the tar is a member and has an ordinal, whatever it is. Regular files take their names from
+    ``names``; their content is in memory, or, when larger than ``spool_above_bytes``, in
+    ``spool_dir/<ordinal>.member``. Whoever takes a batch owns its spooled files.
+
+    Raises ArchiveDamagedError, after the last whole member was handed out; ArchiveUnreadableError; ScratchError.
+    """
+    reader = _MemberReader(names, max_member_size_bytes, spool_above_bytes, spool_dir)
+    waiting: list[Member] = []
+    index = members_read = 0
+    damage: DamageFoundError | None = None
+    try:
+        try:
+            for member in _members(archive, reader):
+                members_read += 1
+                waiting.append(member)
+                if len(waiting) == batch_size:
+                    batch, waiting = _batch(index, waiting), []
+                    yield batch
+                    index += 1
+        except DamageFoundError as found:
+            damage = found
+        if waiting:
+            batch, waiting = _batch(index, waiting), []
+            yield batch
+    finally:
+        for member in waiting:
+            if isinstance(member.content, Path):
+                member.content.unlink(missing_ok=True)
+    if damage is not None:
+        raise _archive_damaged(archive.path, damage, members_read) from damage
+
+
+def _batch(index: int, members: list[Member]) -> MemberBatch:
+    digest = hashlib.sha256()
+    for member in members:
+        digest.update(f"{member.name}\0{member.size_bytes}\0{member.sha256}\0".encode())
+    return MemberBatch(index, members, digest.hexdigest())
+
+
+def _archive_damaged(path: Path, found: DamageFoundError, members_read: int) -> ArchiveDamagedError:
+    match found.damage:
+        case Damage.EMPTY:
+            message = f"{path} is empty."
+        case Damage.NOT_AN_ARCHIVE:
+            message = f"{path} is not a tar archive: {found.detail}."
+        case Damage.CUT_OFF:
+            message = f"{path} is cut off after {members_read} whole members: {found.detail}."
+        case Damage.CORRUPT:
+            message = f"{path} is corrupt; {members_read} members could be read: {found.detail}."
+    return ArchiveDamagedError(
+        message, damage=found.damage, hint="Copy the archive again from its source, then `audioctl resume`."
+    )
+
+
+class _StrictTarInfo(tarfile.TarInfo):
+    """Tells the end of an archive from a header that is bad or missing; tarfile ends quietly at either."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile_: tarfile.TarFile) -> Self:
+        try:
+            return super().fromtarfile(tarfile_)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # a block of zeros; typeshed lacks it
+            raise
+        except (tarfile.HeaderError, ValueError) as error:  # ValueError: numbers in extended headers
+            raise tarfile.ReadError(str(error)) from error
+
+
+def _open_tar(archive: DecompressedFile) -> tarfile.TarFile:
+    """Raises DamageFoundError when ``archive`` does not begin as a tar does."""
+    try:
+        return tarfile.open(
+            fileobj=cast(BinaryIO, archive),  # a stream needs no more than `read`
+            mode="r|",
+            tarinfo=_StrictTarInfo,
+            encoding="utf-8",
+            errors="surrogateescape",
+        )
+    except tarfile.ReadError as error:
+        damage = Damage.NOT_AN_ARCHIVE if archive.compressed_bytes_read else Damage.EMPTY
+        raise DamageFoundError(damage, str(error)) from error
+
+
+def _members(archive: DecompressedFile, reader: "_MemberReader") -> Iterator[Member]:
+    """Raises DamageFoundError at the first damage, after the last whole member."""
+    with _open_tar(archive) as tar:
+        try:
+            for ordinal, entry in enumerate(tar):
+                yield reader.read(tar, entry, ordinal)
+                tar.members.clear()  # type: ignore[attr-defined]  # or memory grows with the archive
+        except tarfile.TarError as error:
+            damage = Damage.CORRUPT if _remaining(tar) else Damage.CUT_OFF
+            raise DamageFoundError(damage, str(error)) from error
+        _check_end(tar)
+
+
+def _check_end(tar: tarfile.TarFile) -> None:
+    """To be called after the first block of zeros. To the end of the stream, which makes it check its trailer."""
+    zeros = tarfile.BLOCKSIZE
+    while chunk := _remaining(tar):
+        if chunk.count(0) != len(chunk):
+            raise DamageFoundError(Damage.CORRUPT, "there is more data behind its end marker")
+        zeros += len(chunk)
+    if zeros < _END_MARKER_BYTES:
+        raise DamageFoundError(Damage.CUT_OFF, "its end marker is incomplete")
+    if zeros > _MOST_PADDING_BYTES:
+        raise DamageFoundError(Damage.CORRUPT, f"it ends in {zeros} bytes of zeros, as after a transfer that stopped")
+
+
+def _remaining(tar: tarfile.TarFile) -> bytes:
+    """The next bytes that tarfile has not looked at; none at the end of the stream."""
+    assert tar.fileobj is not None
+    return tar.fileobj.read(_BLOCK_BYTES)
+
+
+@dataclass(frozen=True)
+class _MemberReader:
+    names: ClipNames
+    max_member_size_bytes: int
+    spool_above_bytes: int
+    spool_dir: Path
+
+    def read(self, tar: tarfile.TarFile, entry: tarfile.TarInfo, ordinal: int) -> Member:
+        """The member, and ``tar`` at its end. Raises tarfile.TarError when the content is cut off."""
+        if not entry.isreg():
+            return Member(
+                ordinal,
+                name=_label(entry.name),
+                storage_path="",
+                size_bytes=0,
+                sha256="",
+                content=None,
+                reason=Reason.NOT_A_FILE,
+                detail=_KINDS.get(entry.type, f"a tar entry of type {entry.type!r}"),
+            )
+        reason: Reason | None = None
+        detail: str | None = None
+        try:
+            name, storage_path = self.names.assign(entry.name)
+        except UnsafeNameError as error:
+            name, storage_path = _label(entry.name), ""
+            reason, detail = Reason.UNSAFE_NAME, str(error)
+        if reason is None and entry.size == 0:
+            reason = Reason.EMPTY
+        if reason is None and entry.size > self.max_member_size_bytes:
+            reason = Reason.TOO_LARGE
+            detail = f"{entry.size} bytes; the limit is {self.max_member_size_bytes}"
+        content, sha256 = self._content(_open_content(tar, entry), entry.size, ordinal, wanted=reason is None)
+        return Member(ordinal, name, storage_path, entry.size, sha256, content, reason, detail)
+
+    def _content(
+        self, stream: BufferedReader, size_bytes: int, ordinal: int, *, wanted: bool
+    ) -> tuple[bytes | Path | None, str]:
+        """The content, where it is wanted, and its SHA-256."""
+        with stream:
+            if not wanted:
+                return None, hashlib.file_digest(stream, "sha256").hexdigest()
+            if size_bytes > self.spool_above_bytes:
+                return _spool(stream, self.spool_dir / f"{ordinal:06d}.member")
+            content = stream.read()
+        return content, hashlib.sha256(content).hexdigest()
+
+
+def _open_content(tar: tarfile.TarFile, entry: tarfile.TarInfo) -> BufferedReader:
+    """Raises tarfile.ReadError for a sparse file whose map makes no sense; tarfile could read it for ever."""
+    position = 0
+    sparse_map = cast("list[tuple[int, int]] | None", entry.sparse)  # typeshed has it wrong
+    for offset, length in sparse_map or ():
+        if length == 0:  # an unused place in the map
+            continue
+        if offset < position or length < 0:
+            raise tarfile.ReadError("the map of a sparse file is out of order")
+        position = offset + length
+    if entry.size < position:
+        raise tarfile.ReadError("the map of a sparse file reaches beyond its end")
+    stream = tar.extractfile(entry)
+    assert stream is not None  # as it is for whatever `isreg`
+    return cast(BufferedReader, stream)
+
+
+def _spool(stream: BufferedReader, path: Path) -> tuple[Path, str]:
+    """Moves what is in ``stream`` to ``path`` in blocks; leaves nothing there when that fails."""
+    try:
+        try:
+            return path, _copy(stream, path)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+    except OSError as error:  # of scratch: those of the archive have become other errors
+        raise ScratchError(
+            f"Cannot write {path}: {error.strerror or error}.",
+            hint="Make room there, or point [paths] scratch at a disk that you may write to and that has some.",
+        ) from error
+
+
+def _copy(stream: BufferedReader, path: Path) -> str:
+    """Returns the SHA-256 of what was written."""
+    digest = hashlib.sha256()
+    with path.open("wb") as file:
+        while block := stream.read(_BLOCK_BYTES):
+            digest.update(block)
+            file.write(block)
+    return digest.hexdigest()
+
+
+def _label(raw_name: str) -> str:
+    """How a member is called that has no clip."""
+    return readable(raw_name).replace("\0", r"\x00")

@@ -1,0 +1,305 @@
+"""What can be set: every section and key with its type, default and description, in this one place.
+
+``audioctl init``, ``config show`` and docs/configuration.md are made from these structs. Where the values come from is
+``audioctl.configuration``. An empty text or list means "not set".
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, cast
+
+import msgspec
+from msgspec import Meta, Struct
+
+Count = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[int, Meta(ge=1)]
+Texts = tuple[str, ...]
+# ``extra`` tells what a plain type cannot: how the text of the value is read.
+ByteSize = Annotated[int, Meta(ge=1, extra={"kind": "size"})]
+Location = Annotated[str, Meta(extra={"kind": "location"})]
+"""A local path, which may be relative or begin with ``~``, or something remote such as ``user@host:path``."""
+NameOrFolder = Annotated[str, Meta(extra={"kind": "name_or_folder"})]
+
+
+class Paths(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where archives are found and where audioctl keeps its own files."""
+
+    archives: Annotated[
+        Location, Meta(description="Folder with the archives of a day; `{day}` stands for YYYY-MM-DD.")
+    ] = "./archives/{day}"
+    pattern: Annotated[
+        str,
+        Meta(description="Names of the archives in it; `{day}` and `{slot}` stand for YYYY-MM-DD and HH_MM."),
+    ] = "*_{day}_{slot}.tar*"
+    scratch: Annotated[
+        Location,
+        Meta(
+            description="Fast local folder for files that wait for their upload. When empty, the first usable of "
+            "`$SLURM_TMPDIR`, `$TMPDIR`, `$LOCAL_SCRATCH` and `/tmp`."
+        ),
+    ] = ""
+    state_dir: Annotated[
+        Location,
+        Meta(description="Folder for runs, journals, logs and the ledger; login and compute nodes must share it."),
+    ] = "./audioctl-state"
+    templates: Annotated[
+        Location, Meta(description="Folder with templates of job scripts that replace those of the same name.")
+    ] = ""
+
+
+class Submit(Struct, frozen=True, forbid_unknown_fields=True):
+    """How work is started."""
+
+    executor: Annotated[
+        Literal["local", "slurm"], Meta(description="Run archives on this machine, or as Slurm jobs.")
+    ] = "local"
+
+
+class Local(Struct, frozen=True, forbid_unknown_fields=True):
+    """The local executor."""
+
+    max_concurrent: Annotated[Count, Meta(description="Archives worked on at the same time.")] = 2
+
+
+class Slurm(Struct, frozen=True, forbid_unknown_fields=True):
+    """The Slurm executor. Texts go to sbatch as they are; an empty one leaves the choice to the site."""
+
+    partition: Annotated[str, Meta(description="Partition, as in `sbatch --partition`.")] = ""
+    account: Annotated[str, Meta(description="Account, as in `sbatch --account`.")] = ""
+    qos: Annotated[str, Meta(description="Quality of service, as in `sbatch --qos`.")] = ""
+    gpus: Annotated[
+        str, Meta(description='GPUs of a job, as in `sbatch --gpus`: "1" or "h100:1". Some sites want gres.')
+    ] = ""
+    gres: Annotated[str, Meta(description='Generic resources, as in `sbatch --gres`: "gpu:1" or "gpu:h100:1".')] = ""
+    cpus_per_task: Annotated[Count, Meta(description="CPU cores of a job.")] = 12
+    mem: Annotated[str, Meta(description='Memory of a job, as in `sbatch --mem`: "96G".')] = "96G"
+    time: Annotated[str, Meta(description='Time limit of a job, as in `sbatch --time`: "02:00:00".')] = "02:00:00"
+    max_concurrent: Annotated[Count, Meta(description="Jobs of one day that run at the same time.")] = 8
+    archives_per_job: Annotated[
+        Count, Meta(description="Archives that one job works on, one after the other; needs more time.")
+    ] = 1
+    drain_seconds: Annotated[
+        Seconds,
+        Meta(description="Seconds before the time limit at which a job stops taking on work and finishes what it has."),
+    ] = 300
+    modules: Annotated[Texts, Meta(description="Environment modules to load in a job.")] = ()
+    mail_user: Annotated[str, Meta(description="Address for Slurm's mail about ended and failed jobs.")] = ""
+    extra: Annotated[
+        Texts, Meta(description='More options for sbatch, one each: ["--constraint=h100", "--exclude=node7"].')
+    ] = ()
+    max_attempts: Annotated[Count, Meta(description="Attempts at an archive before it is left as failed.")] = 3
+
+
+class Container(Struct, frozen=True, forbid_unknown_fields=True):
+    """Running the jobs inside an Apptainer or Singularity image."""
+
+    image: Annotated[Location, Meta(description="Image to run jobs in; empty for none.")] = ""
+    runtime: Annotated[
+        Literal["auto", "apptainer", "singularity"],
+        Meta(description="Program that runs the image; auto takes the first that the node has."),
+    ] = "auto"
+    binds: Annotated[
+        Texts,
+        Meta(
+            description='More folders to show inside the image, as in `--bind`: ["/models", "/data:/input:ro"]. '
+            "The folders named in these settings are shown anyway."
+        ),
+    ] = ()
+
+
+class Extract(Struct, frozen=True, forbid_unknown_fields=True):
+    """Reading archives."""
+
+    stream_batch_size: Annotated[
+        Count, Meta(description="Members of a batch, the unit of progress and of resuming.")
+    ] = 200
+    max_member_size: Annotated[ByteSize, Meta(description="A larger clip is rejected as too_large.")] = 1024**3
+    spool_above: Annotated[ByteSize, Meta(description="A larger clip waits on scratch, a smaller one in memory.")] = (
+        16 * 1024**2
+    )
+
+
+class Convert(Struct, frozen=True, forbid_unknown_fields=True):
+    """Decoding clips and encoding their Opus copies."""
+
+    num_workers: Annotated[
+        Count, Meta(description="Processes that decode and encode; never more than the job has CPU cores.")
+    ] = 10
+    bitrate: Annotated[int, Meta(ge=6000, le=510000, description="Opus bit rate in bits per second.")] = 32000
+    clip_timeout: Annotated[
+        Seconds, Meta(description="Seconds after which the conversion of one clip is given up.")
+    ] = 300
+
+
+class Transcribe(Struct, frozen=True, forbid_unknown_fields=True):
+    """The recogniser."""
+
+    model: Annotated[
+        NameOrFolder,
+        Meta(
+            description="Model name or folder; get one with `audioctl model fetch`. "
+            '"bundled" is a small model for tests that knows 72 words.'
+        ),
+    ] = "large-v3-turbo"
+    device: Annotated[
+        Literal["auto", "cuda", "cpu"], Meta(description="Where the model runs; auto takes a GPU if there is one.")
+    ] = "auto"
+    compute_type: Annotated[
+        Literal[
+            "default",
+            "auto",
+            "int8",
+            "int8_float32",
+            "int8_float16",
+            "int8_bfloat16",
+            "int16",
+            "float16",
+            "bfloat16",
+            "float32",
+        ],
+        Meta(description="Number format of the model, as CTranslate2 names it; default is the model's own."),
+    ] = "default"
+    process_batch_size: Annotated[Count, Meta(description="Clips handed to the recogniser together.")] = 100
+    window_batch_size: Annotated[
+        Count, Meta(description="Windows of audio that go through the model at once; lower it when the GPU is full.")
+    ] = 32
+    beam_size: Annotated[Count, Meta(description="Beams of the search; 1 is faster and less exact.")] = 5
+    language: Annotated[
+        str, Meta(pattern="^([a-z]{2,3})?$", description='Language of all clips, such as "en"; empty to detect it.')
+    ] = ""
+    languages: Annotated[
+        Texts, Meta(description='Languages that detection may choose from, such as ["en", "de"]; empty for all.')
+    ] = ()
+    vad: Annotated[bool, Meta(description="Skip stretches without speech.")] = True
+    window: Annotated[
+        Literal["auto", "full", "longest"],
+        Meta(
+            description="Length of the windows: full is always 30 s, longest is cut to the longest clip of a batch, "
+            "auto chooses."
+        ),
+    ] = "auto"
+
+
+class Upload(Struct, frozen=True, forbid_unknown_fields=True):
+    """Sending the Opus copies to the storage server."""
+
+    destination: Annotated[
+        Location,
+        Meta(description="A local folder, `user@host:/path` or `rsync://host/module`, as rsync understands it."),
+    ] = "./audioctl-storage"
+    max_concurrent_uploads: Annotated[Count, Meta(description="rsync processes of a job at the same time.")] = 8
+    upload_timeout: Annotated[
+        Seconds, Meta(description="Seconds without any progress after which an upload counts as failed.")
+    ] = 120
+    attempts: Annotated[Count, Meta(description="Attempts at an upload before it is left owed to a resume.")] = 5
+    files_per_call: Annotated[Count, Meta(description="Files that one rsync carries at most.")] = 100
+    ssh_key: Annotated[Location, Meta(description="Private key file; empty leaves the choice to ssh.")] = ""
+    ssh_options: Annotated[
+        Texts, Meta(description='Options for ssh, as after `ssh -o`: ["Port=2222", "ProxyJump=gate"].')
+    ] = ()
+
+
+class Database(Struct, frozen=True, forbid_unknown_fields=True):
+    """PostgreSQL. The connection comes from libpq (PG* variables, service file, ~/.pgpass) or from `DB_CREDS`."""
+
+    enabled: Annotated[bool, Meta(description="Record transcripts in PostgreSQL.")] = False
+    service: Annotated[str, Meta(description="Section of the libpq service file to use.")] = ""
+    give_up_after: Annotated[
+        Seconds, Meta(description="Seconds to keep trying to write a batch before its rows are left owed.")
+    ] = 60
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything that can be set; ``Settings()`` is what holds with no file at all."""
+
+    paths: Paths = Paths()
+    submit: Submit = Submit()
+    local: Local = Local()
+    slurm: Slurm = Slurm()
+    container: Container = Container()
+    extract: Extract = Extract()
+    convert: Convert = Convert()
+    transcribe: Transcribe = Transcribe()
+    upload: Upload = Upload()
+    database: Database = Database()
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of one section, as declared above."""
+
+    section: str
+    name: str
+    type: Any
+    default: object
+    description: str
+    kind: str | None
+    """``size``, ``location``, ``name_or_folder``, or None where the type says it all."""
+
+    @property
+    def dotted(self) -> str:
+        return f"{self.section}.{self.name}"
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets it."""
+        return f"AUDIOCTL_{self.section}__{self.name}".upper()
+
+    @property
+    def flag(self) -> str:
+        """How the commands spell its flag, where they have one."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def plain_type(self) -> msgspec.inspect.Type:
+        """The declared type without its description."""
+        declared = msgspec.inspect.type_info(self.type)
+        return declared.type if isinstance(declared, msgspec.inspect.Metadata) else declared
+
+    def value_in(self, settings: Settings) -> object:
+        return getattr(getattr(settings, self.section), self.name)
+
+
+def section_types() -> dict[str, type[Struct]]:
+    """The struct of each section, in the order of ``Settings``."""
+    return {field.name: cast(type[Struct], field.type) for field in msgspec.structs.fields(Settings)}
+
+
+def _keys() -> dict[str, Key]:
+    keys = {}
+    for section, struct in section_types().items():
+        for field in msgspec.structs.fields(struct):
+            declared = cast(msgspec.inspect.Metadata, msgspec.inspect.type_info(field.type))
+            key = Key(
+                section=section,
+                name=field.name,
+                type=field.type,
+                default=field.default,
+                description=(declared.extra_json_schema or {})["description"],
+                kind=(declared.extra or {}).get("kind"),
+            )
+            keys[key.dotted] = key
+    return keys
+
+
+KEYS = _keys()
+"""Every key by its dotted name (``upload.destination``), in order."""
+
+_SIZE_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
+_SIZE_TEXT = re.compile(r"(\d+)\s*([KMGT]?)", re.IGNORECASE | re.ASCII)
+
+
+def parse_size(text: str) -> int:
+    """``"1G"``, ``"512M"``, ``"64k"`` or plain bytes, in powers of 1024 as Slurm has it; raises ValueError."""
+    match = _SIZE_TEXT.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is not a size")
+    return int(match[1]) * _SIZE_UNITS[match[2].upper()]
+
+
+def format_size(size_bytes: int) -> str:
+    """The shortest text that ``parse_size`` reads as exactly this."""
+    for unit in ("T", "G", "M", "K"):
+        if size_bytes and size_bytes % _SIZE_UNITS[unit] == 0:
+            return f"{size_bytes // _SIZE_UNITS[unit]}{unit}"
+    return str(size_bytes)

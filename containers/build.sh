@@ -1,0 +1,34 @@
+#!/bin/bash
+# Builds the image from this checkout: containers/build.sh [OUTPUT.sif]
+# Needs apptainer or singularity with fakeroot, python3 with pip, and the internet; no root and no GPU.
+set -euo pipefail
+
+die() {
+  echo "build.sh: $*" >&2
+  exit 1
+}
+
+containers=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+repository=$(dirname "$containers")
+output=$(realpath -m -- "${1:-audioctl.sif}")
+[ ! -e "$output" ] || die "$output exists already; remove it first, or give another name."
+
+runtime=$(type -P apptainer singularity | head -n 1 || true) # type fails where either is missing
+[ -n "$runtime" ] || die "there is neither apptainer nor singularity here; try: module load apptainer"
+
+# A folder of its own, so that the image holds the wheel and nothing else of the checkout.
+staging=$(mktemp -d)
+trap 'rm -rf -- "$staging"' EXIT
+cp "$containers/audioctl.def" "$staging"
+
+python3 -m pip wheel --quiet --no-deps --wheel-dir "$staging/wheels" "$repository"
+wheel=$(basename "$staging"/wheels/audioctl-*.whl)
+version=${wheel#audioctl-}
+version=${version%%-*}
+# --dirty: an image from a changed checkout says so.
+commit=$(git -C "$repository" describe --always --abbrev=40 --exclude '*' --dirty 2>/dev/null || echo unknown)
+printf 'version=%s\ncommit=%s\n' "$version" "$commit" > "$staging/build-info"
+
+cd "$staging"
+"$runtime" build --fakeroot "$output" audioctl.def
+echo "Built $output: audioctl $version, commit $commit"

@@ -60,7 +60,7 @@ def write_run(folder: Path, run: Run, files: Mapping[str, str]) -> None:
     try:
         (folder / "logs").mkdir(parents=True)
         for name, content in files.items():
-            (folder / name).write_text(content)
+            (folder / name).write_text(content, encoding="utf-8", errors="surrogateescape")
         unfinished = folder / f".{RUN_FILE}"
         with unfinished.open("wb") as file:
             file.write(msgspec.json.format(msgspec.json.encode(run)) + b"\n")

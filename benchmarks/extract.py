@@ -143,7 +143,7 @@ def ratio(seconds: dict[str, list[float]], way: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=600, help=f"members of {CLIP_BYTES} bytes (600)")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each way is timed (5)")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each way is timed (3)")
     arguments = parser.parse_args()
     table = Table(
         title=f"{arguments.clips} clips of {CLIP_BYTES // 1000} kB; medians of {arguments.rounds} rounds",

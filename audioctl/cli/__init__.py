@@ -30,6 +30,8 @@ def build_app() -> typer.Typer:
         help="Turn daily archives of short recordings into searchable transcripts, on the cluster you already have.",
         epilog=_EPILOG,
         no_args_is_help=True,
+        # Plain help reads better on 80 columns, and is there sooner, than boxes do.
+        rich_markup_mode=None,
         # main() tells what went wrong; a traceback might show a secret among its locals.
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},

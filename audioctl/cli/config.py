@@ -36,7 +36,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it exists.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the file, write nothing.")] = False,
 ) -> None:
-    """Write a commented audioctl.toml: every setting, explained, with its default."""
+    """Write an audioctl.toml that explains each setting."""
     if dry_run:
         sys.stdout.write(example_toml())
         return

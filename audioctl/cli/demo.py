@@ -31,9 +31,9 @@ def demo(
     ] = Path("audioctl-demo"),
     clips: Annotated[int, typer.Option("--clips", min=1, help="Clips in each of the three archives.")] = 40,
 ) -> None:
-    """Process a sample day here: no settings, no Slurm, no database, no server, no download.
+    """Process a sample day here, with nothing set up.
 
-    The clips are spoken by a speech synthesizer and heard by a small model that knows 72 words; --model of the other
+    It needs no settings, no Slurm, no database, no server and no download.     The clips are spoken by a speech synthesizer and heard by a small model that knows 72 words; --model of the other
     commands takes any faster-whisper model.
     """
     from audioctl.cli.worker import require_worker

@@ -38,7 +38,7 @@ def export(
     ] = None,
     slot: SlotsOption = None,
 ) -> None:
-    """Write the transcripts of a day as JSON, text, a table or subtitles."""
+    """Write transcripts as JSON, text or subtitles."""
     state_dir = Path(settings.paths.state_dir)
     slots = [parse_slot(text) for text in slot or []]
     known = {day: slots or _slots(state_dir, day) for day in parse_days(days)}

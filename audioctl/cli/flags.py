@@ -36,7 +36,6 @@ PIPELINE_KEYS = (
 )
 """What is set often for one piece of work."""
 
-_PANEL = "Settings (else from audioctl.toml; see `audioctl config show --origin`)"
 _NAMES = {"database.enabled": "--database/--no-database", "transcribe.vad": "--vad/--no-vad"}
 
 
@@ -80,9 +79,8 @@ def _argument(key: Key) -> str:
 def _parameter(key: Key) -> inspect.Parameter:
     option = typer.Option(
         _NAMES.get(key.dotted, key.flag),
-        help=key.description.replace("`", ""),
-        rich_help_panel=_PANEL,
-        show_default=_default_text(key),
+        help=_help(key),
+        show_default=False,
         metavar=_metavar(key),
     )
     return inspect.Parameter(
@@ -103,12 +101,17 @@ def _plain_type(key: Key) -> type:
 
 def _metavar(key: Key) -> str | None:
     declared = get_args(key.type)[0] if get_origin(key.type) is Annotated else key.type
-    if get_origin(declared) is Literal:
-        return "|".join(get_args(declared))
-    if key.kind in ("location", "name_or_folder"):
-        return "PATH"
-    return None
+    if declared is bool:
+        return None
+    if declared is int:
+        return "N"
+    return "PATH" if key.kind == "location" else key.name.rpartition("_")[2].upper()
 
 
-def _default_text(key: Key) -> str | bool:
-    return str(key.default) if key.default not in ("", (), True, False) else False
+def _help(key: Key) -> str:
+    """The description, what may be chosen, and the setting's own default."""
+    declared = get_args(key.type)[0] if get_origin(key.type) is Annotated else key.type
+    choices = f" One of {', '.join(get_args(declared))}." if get_origin(declared) is Literal else ""
+    shows_default = key.default not in ("", ()) and not isinstance(key.default, bool)
+    default = f"  [default: {key.default}]" if shows_default else ""
+    return key.description.replace("`", "") + choices + default

@@ -37,9 +37,9 @@ def process_tar(
     run_id: Annotated[str | None, typer.Option("--run-id", hidden=True)] = None,
     job_id: Annotated[str | None, typer.Option("--job-id", hidden=True)] = None,
 ) -> None:
-    """Work on one archive in the foreground: only what is missing, if it was worked on before.
+    """Work on one archive here, in the foreground.
 
-    Ctrl-C finishes what is in flight; a second one ends at once. Either way nothing is lost.
+    If it was worked on before, only what is missing is done. Ctrl-C finishes what is in flight; a second one ends at once. Either way nothing is lost.
     """
     parse_day(day)
     parse_slot(slot)

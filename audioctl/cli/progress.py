@@ -61,14 +61,14 @@ class LineDisplay:
     def __init__(self, title: str, counters: Counters) -> None:
         self._title = one_line(title)
         self._counters = counters
-        self._next_line = 0.0
+        self._next_line = time.monotonic() + LINE_SECONDS
 
     def __enter__(self) -> Self:
-        self.tick()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._print()
+        if self._counters.look().members_read:
+            self._print()
 
     def tick(self) -> None:
         if time.monotonic() >= self._next_line:

@@ -98,7 +98,7 @@ def submit_tar(
     wait: WaitOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Submit one archive, wherever it is and whatever it is called."""
+    """Submit one archive, whatever it is called."""
     from audioctl.archives import Archive, archive_identity
     from audioctl.submission import decide_submission
 
@@ -120,7 +120,10 @@ def resume(
     wait: WaitOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Submit again what failed, was lost or ended early, or is owed, and nothing else."""
+    """Submit again what is missing, and nothing else.
+
+    That is: what failed, was lost or ended early, or is owed; and damaged archives that were replaced.
+    """
     from audioctl.ledger.queries import days_with
     from audioctl.submission import choose_slots, decide_resumption
 

@@ -38,7 +38,10 @@ def verify(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare the journals with the files at the destination and the rows in PostgreSQL."""
+    """Compare journals, remote files and rows.
+
+    Each difference is named; the journals are what the others are compared with.
+    """
     slots = [parse_slot(text) for text in slot or []]
     found: dict[str, list[Difference]] = {}
     clips = 0

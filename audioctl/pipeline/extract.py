@@ -196,20 +196,17 @@ class _MemberReader:
         if reason is None and entry.size > self.max_member_size_bytes:
             reason = Reason.TOO_LARGE
             detail = f"{entry.size} bytes; the limit is {self.max_member_size_bytes}"
-        content, sha256 = self._content(_open_content(tar, entry), entry.size, ordinal, wanted=reason is None)
+        content: bytes | Path | None = None
+        with _open_content(tar, entry) as stream:
+            if reason is not None:
+                sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+            elif entry.size > self.spool_above_bytes:
+                content = self.spool_dir / f"{ordinal:06d}.member"
+                sha256 = _spool(stream, content)
+            else:
+                content = stream.read()
+                sha256 = hashlib.sha256(content).hexdigest()
         return Member(ordinal, name, storage_path, entry.size, sha256, content, reason, detail)
-
-    def _content(
-        self, stream: BufferedReader, size_bytes: int, ordinal: int, *, wanted: bool
-    ) -> tuple[bytes | Path | None, str]:
-        """The content, where it is wanted, and its SHA-256."""
-        with stream:
-            if not wanted:
-                return None, hashlib.file_digest(stream, "sha256").hexdigest()
-            if size_bytes > self.spool_above_bytes:
-                return _spool(stream, self.spool_dir / f"{ordinal:06d}.member")
-            content = stream.read()
-        return content, hashlib.sha256(content).hexdigest()
 
 
 def _open_content(tar: tarfile.TarFile, entry: tarfile.TarInfo) -> BufferedReader:
@@ -229,11 +226,11 @@ def _open_content(tar: tarfile.TarFile, entry: tarfile.TarInfo) -> BufferedReade
     return cast(BufferedReader, stream)
 
 
-def _spool(stream: BufferedReader, path: Path) -> tuple[Path, str]:
-    """Moves what is in ``stream`` to ``path`` in blocks; leaves nothing there when that fails."""
+def _spool(stream: BufferedReader, path: Path) -> str:
+    """Copies ``stream`` to ``path`` in blocks and returns its SHA-256; leaves nothing there when that fails."""
     try:
         try:
-            return path, _copy(stream, path)
+            return _copy(stream, path)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
@@ -245,7 +242,6 @@ def _spool(stream: BufferedReader, path: Path) -> tuple[Path, str]:
 
 
 def _copy(stream: BufferedReader, path: Path) -> str:
-    """Returns the SHA-256 of what was written."""
     digest = hashlib.sha256()
     with path.open("wb") as file:
         while block := stream.read(_BLOCK_BYTES):

@@ -86,6 +86,8 @@ def process_archive(job: ArchiveJob, settings: Settings, around: Surroundings) -
     """
     destination = parse_destination(settings.upload.destination)
     journal = journal_path(Path(settings.paths.state_dir), job.day, job.slot)
+    if not journal.exists():
+        archive_identity(job.path)  # a mistyped name is to leave no trace
     with (
         Lease.acquire(lease_path(journal), run_id=job.run_id, job_id=job.job_id) as lease,
         JournalWriter(journal, lease) as writer,

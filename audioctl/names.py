@@ -76,15 +76,14 @@ def storage_path(day: str, slot: str, name: str) -> str:
     folder = storage_folder(day, slot)
     relative = name.removesuffix(".mp3") + ".opus"
     digest = hashlib.sha256(name.encode()).hexdigest()[:_HASH_DIGITS]
-    parts = [
-        part
-        if _byte_length(part) <= LONGEST_COMPONENT_BYTES - _ROOM_FOR_TEMPORARY_NAME
-        else _cut(part, LONGEST_COMPONENT_BYTES - _ROOM_FOR_TEMPORARY_NAME, digest)
-        for part in relative.split("/")
-    ]
+    *folders, file = relative.split("/")
+    # Every file ends in .opus and no folder does, or a.mp3 and a.opus/b.mp3 would want the same name.
+    folders = [f"{part}~" if part.endswith(".opus") else part for part in folders]
+    limit = LONGEST_COMPONENT_BYTES - _ROOM_FOR_TEMPORARY_NAME
+    parts = [part if _byte_length(part) <= limit else _cut(part, limit, digest) for part in (*folders, file)]
     path = folder + "/".join(parts)
     if _byte_length(path) > LONGEST_PATH_BYTES:
-        path = folder + _cut("_".join(parts), LONGEST_COMPONENT_BYTES - _ROOM_FOR_TEMPORARY_NAME, digest)
+        path = folder + _cut("_".join(parts), limit, digest)
     return path
 
 

@@ -7,7 +7,6 @@ counts. On one machine both ends share its cores: read the ratios, not the rates
 """
 
 import argparse
-import functools
 import os
 import shlex
 import statistics
@@ -16,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from audioctl.clips import OpusFile
@@ -32,6 +32,9 @@ FILE_BYTES = 58_000
 FILES_ONE_BY_ONE = 20
 """The old way takes so long that a sample must do."""
 
+PLAIN = "one plain rsync -a, ssh"
+ONE_A_CALL = "uploader, 1 file a call, ssh"
+
 
 def make_files(folder: Path, count: int) -> list[OpusFile]:
     folder.mkdir()
@@ -44,10 +47,13 @@ def make_files(folder: Path, count: int) -> list[OpusFile]:
     return files
 
 
-def uploader(files: Sequence[OpusFile], sshd: Sshd, concurrency: int, destination: str, target: Path) -> None:
+def uploader(
+    files: Sequence[OpusFile], sshd: Sshd, concurrency: int, files_per_call: int, destination: str, target: Path
+) -> None:
     with Uploader(
         parse_destination(f"{destination}{target}"),
         max_concurrent_uploads=concurrency,
+        files_per_call=files_per_call,
         ssh_key=sshd.client_key,
         ssh_options=sshd.options,
     ) as running:
@@ -77,53 +83,55 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=3000)
     parser.add_argument("--concurrency", type=int, nargs="+", default=[8, 2])
+    parser.add_argument("--files-per-call", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
 
     with tempfile.TemporaryDirectory(prefix="bench-upload-") as name:
         folder = Path(name)
         files = make_files(folder / "scratch", arguments.files)
+        sample = files[:FILES_ONE_BY_ONE]
         with Sshd(folder / "sshd") as sshd:
-            options = [part for option in sshd.options for part in ("-o", option)]
-            shell = shlex.join(["ssh", "-i", str(sshd.client_key), *options])
+            shell = shlex.join(
+                ["ssh", "-i", str(sshd.client_key), *(part for option in sshd.options for part in ("-o", option))]
+            )
             remote = f"{sshd.login}:"
+            # Each with how many files it sends, and what sends them to a folder.
             ways: dict[str, tuple[int, Callable[[Path], None]]] = {
-                "one plain rsync -a, ssh": (
-                    len(files),
-                    functools.partial(plain_rsync, folder / "scratch", shell, remote),
-                ),
-                "one plain rsync -a, local": (
-                    len(files),
-                    functools.partial(plain_rsync, folder / "scratch", shell, ""),
-                ),
+                PLAIN: (len(files), partial(plain_rsync, folder / "scratch", shell, remote)),
+                "one plain rsync -a, local": (len(files), partial(plain_rsync, folder / "scratch", shell, "")),
             }
             for count in arguments.concurrency:
                 for place, destination in (("ssh", remote), ("local", "")):
                     ways[f"uploader, {count} side by side, {place}"] = (
                         len(files),
-                        functools.partial(uploader, files, sshd, count, destination),
+                        partial(uploader, files, sshd, count, arguments.files_per_call, destination),
                     )
-            sample = files[:FILES_ONE_BY_ONE]
-            ways["ssh mkdir + rsync -z a file, ssh"] = (
+            ways[ONE_A_CALL] = (len(sample), partial(uploader, sample, sshd, 1, 1, remote))
+            ways["ssh mkdir + rsync -z for each file"] = (
                 len(sample),
-                functools.partial(one_by_one, sample, shell, sshd.login),
+                partial(one_by_one, sample, shell, sshd.login),
             )
             measured: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
             for round_number in range(arguments.rounds):
                 for number, (way, (_, work)) in enumerate(ways.items()):
-                    target = folder / f"target-{round_number}-{number}"
-                    measured[way].append(seconds(work, target))
+                    measured[way].append(seconds(work, folder / f"target-{round_number}-{number}"))
 
-    limit = statistics.median(elapsed for elapsed, _ in measured["one plain rsync -a, ssh"]) / len(files)
-    print(f"{len(files)} files of {FILE_BYTES // 1000} kB, median of {arguments.rounds}, {os.cpu_count()} cores")
-    print(f"{'way':<36}{'files/s':>9}{'of plain ssh':>14}{'client CPU ms/file':>20}")
-    for way, (count, _) in ways.items():
-        elapsed = statistics.median(elapsed for elapsed, _ in measured[way]) / count
-        cpu = statistics.median(cpu for _, cpu in measured[way]) / count
-        print(f"{way:<36}{1 / elapsed:>9.0f}{limit / elapsed:>13.2f}x{1000 * cpu:>20.2f}")
+    per_file = {
+        way: (statistics.median(wall for wall, _ in times) / ways[way][0], sum(cpu for _, cpu in times) / len(times))
+        for way, times in measured.items()
+    }
     print(
-        "What bounds it: the CPU of both ends (here the same cores), which start one rsync on each side a call and "
-        "encrypt every byte; a shared connection encrypts on one core."
+        f"{len(files)} files of {FILE_BYTES // 1000} kB, {arguments.files_per_call} a call, median of "
+        f"{arguments.rounds} rounds, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+    )
+    print(f"{'way':<36}{'files/s':>9}{'of plain ssh':>14}{'client CPU ms/file':>20}")
+    for way, (wall, cpu) in per_file.items():
+        print(f"{way:<36}{1 / wall:>9.3g}{per_file[PLAIN][0] / wall:>14.2g}{1000 * cpu / ways[way][0]:>20.2f}")
+    call, of_files = per_file[ONE_A_CALL][0], arguments.files_per_call * per_file[PLAIN][0]
+    print(
+        f"What bounds it: a call costs {1000 * call:.0f} ms whatever it carries (an ssh session, an rsync on each side), "
+        f"and its {arguments.files_per_call} files {1000 * of_files:.0f} ms, which is encryption and two file systems."
     )
 
 

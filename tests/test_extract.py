@@ -465,6 +465,13 @@ class TestDamage:
         reading = read_damaged(path)
         assert (reading.damage, len(reading.members)) == (Damage.CORRUPT, bad)
 
+    @pytest.mark.parametrize("content", [b"", bytes(1000)], ids=["no content", "zeros"])
+    def test_a_bad_last_header_is_corrupt_even_if_only_zeros_follow(self, tmp_path: Path, content: bytes) -> None:
+        path = tmp_path / "a.tar"
+        path.write_bytes(tar_with_bad_header([*clip_entries(3), file_entry("last.mp3", content)], 3))
+        reading = read_damaged(path)
+        assert (reading.damage, len(reading.members)) == (Damage.CORRUPT, 3)
+
     @pytest.mark.parametrize("ending", ENDINGS)
     def test_a_block_of_zeros_in_the_middle_is_corrupt(self, tmp_path: Path, ending: str) -> None:
         content = bytearray(tar_bytes(clip_entries(10, size=1024)))

@@ -157,3 +157,11 @@ def test_tarfile_gives_names_as_these_tests_assume(raw: bytes) -> None:
     header = tarfile.TarInfo(raw.decode(errors="surrogateescape")).tobuf(tarfile.GNU_FORMAT)
     read = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape").name
     assert read == raw.decode(errors="surrogateescape")
+
+
+def test_a_clip_and_a_folder_never_share_a_name_on_the_server() -> None:
+    names = ClipNames("2025-01-25", "12_30")
+    _, file = names.assign("a.mp3")
+    _, inside = names.assign("a.opus/b.mp3")
+    assert file.endswith("/a.opus")
+    assert not inside.startswith(f"{file}/")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ import typer
 
 from audioctl.cli.output import Column, note, one_line, print_line, print_table
 from audioctl.cli.process import run_archive
+from audioctl.names import base_name
 from audioctl.settings import Convert, Extract, Paths, Settings, Transcribe, Upload
 
 if TYPE_CHECKING:
@@ -45,20 +47,20 @@ def demo(
     settings = demo_settings(folder)
     archives = folder / "archives" / DAY
     said = make_demo_day(archives, DAY, SLOTS, clips)
-    note(f"A sample day of {len(SLOTS)} archives is in {archives}.")
+    note(f"A sample day of {len(SLOTS)} archives is in {_as_typed(archives)}.")
     for slot in SLOTS:
         # A damaged archive or the like would show in the table below; the day goes on.
         with contextlib.suppress(typer.Exit):
             run_archive(DAY, archives / f"0_{DAY}_{slot}.tar.xz", slot, settings)
     heard = list(exported_clips(Path(settings.paths.state_dir), DAY, SLOTS))
     _print_transcripts(heard, said)
-    config = _write_config(folder, settings)
+    config = _as_typed(_write_config(folder, settings))
     note(
         "\nLook further:\n"
         f"  audioctl --config {config} status {DAY}\n"
         f"  audioctl --config {config} export {DAY} --format vtt\n"
         f"  audioctl --config {config} verify {DAY} --checksum\n"
-        f"The Opus copies are below {settings.upload.destination}."
+        f"The Opus copies are below {_as_typed(Path(settings.upload.destination))}."
     )
 
 
@@ -81,6 +83,12 @@ def _write_config(folder: Path, settings: Settings) -> Path:
     return path
 
 
+def _as_typed(path: Path) -> str:
+    """The path as somebody in this folder would type it."""
+    here = Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
+
+
 def _print_transcripts(heard: list[ExportedClip], said: dict[tuple[str, str], Said]) -> None:
     from audioctl.demo import word_errors
     from audioctl.states import ClipState
@@ -98,7 +106,9 @@ def _print_transcripts(heard: list[ExportedClip], said: dict[tuple[str, str], Sa
         clip, truth = exported.clip, said.get((exported.slot, exported.clip.member))
         seconds = f"{clip.duration_seconds:.1f}" if clip.duration_seconds is not None else "-"
         if clip.state is not ClipState.STORED:
-            rows.append([exported.slot, one_line(clip.member), seconds, f"({clip.state}: {clip.reason})", "-"])
+            rows.append(
+                [exported.slot, one_line(base_name(clip.member)), seconds, f"({clip.state}: {clip.reason})", "-"]
+            )
             continue
         text = clip.text or f"({clip.reason})"
         truth_text = "?" if truth is None else truth.text or "(silence)"
@@ -108,7 +118,7 @@ def _print_transcripts(heard: list[ExportedClip], said: dict[tuple[str, str], Sa
         rows.append(
             [
                 exported.slot,
-                one_line(clip.member),
+                one_line(base_name(clip.member)),
                 seconds,
                 text,
                 truth_text + (" (cut off)" if truth and truth.cut_off else ""),

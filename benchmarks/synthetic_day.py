@@ -34,6 +34,8 @@ SHORTEST_SECONDS, LONGEST_SECONDS = 2.0, 30.0
 BITS_PER_SECOND = 64_000
 _SAMPLE_RATE = 22_050
 """Of the demo clips, in Hz."""
+_NOISE_FLOOR = np.float32(1e-3)
+"""-60 dB of full scale. Without it the encoder fills pauses with zeros, and archives compress as no real ones do."""
 _RECORDED_AT = 1_737_800_000
 """Some time in January 2025, in seconds since 1970: of every member, so that the same seed gives the same bytes."""
 
@@ -114,7 +116,9 @@ def _make_clip(source: random.Random, candidates: list[DemoClip], recordings: di
         parts += [recording * np.float32(source.uniform(0.3, 1.0)), pause]
         texts.append(clip.text)
         samples += len(recording) + len(pause)
-    content = encode_mp3(np.concatenate(parts), _SAMPLE_RATE, BITS_PER_SECOND)
+    sound = np.concatenate(parts)
+    noise = np.random.default_rng(source.getrandbits(64)).standard_normal(len(sound), np.float32)
+    content = encode_mp3(sound + noise * _NOISE_FLOOR, _SAMPLE_RATE, BITS_PER_SECOND)
     return SyntheticClip(" ".join(texts), samples / _SAMPLE_RATE, content)
 
 

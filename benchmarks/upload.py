@@ -130,8 +130,8 @@ def main() -> None:
         print(f"{way:<36}{1 / wall:>9.3g}{per_file[PLAIN][0] / wall:>14.2g}{1000 * cpu / ways[way][0]:>20.2f}")
     call, of_files = per_file[ONE_A_CALL][0], arguments.files_per_call * per_file[PLAIN][0]
     print(
-        f"What bounds it: a call costs {1000 * call:.0f} ms whatever it carries (an ssh session, an rsync on each side), "
-        f"and its {arguments.files_per_call} files {1000 * of_files:.0f} ms, which is encryption and two file systems."
+        f"What bounds it: a call costs {1000 * call:.0f} ms whatever it carries (a session, two rsyncs), and "
+        f"its {arguments.files_per_call} files {1000 * of_files:.0f} ms, which is encryption and two file systems."
     )
 
 

@@ -10,8 +10,9 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 HOST = "127.0.0.1"
@@ -89,14 +90,19 @@ class _Server:
 
 
 class Sshd(_Server):
-    """Lets the current user in with ``client_key``. ``settings`` are further lines of sshd_config."""
+    """Lets the current user in with ``client_key``; ``environment`` is added to that of the sessions.
 
-    def __init__(self, folder: Path, *, settings: str = "") -> None:
+    Their home is an empty folder: start files of a shell may take longer than all the rest of a session.
+    """
+
+    def __init__(self, folder: Path, *, environment: Mapping[str, str] = MappingProxyType({})) -> None:
         super().__init__(folder, free_port())
         self.client_key = make_key(folder / "client_key")
         self._host_key = make_key(folder / "host_key")
         self.known_hosts = folder / "known_hosts"
         self.trust_host_key(self._host_key)
+        (folder / "home").mkdir()
+        session_environment = {"HOME": folder / "home", **environment}
         self._configuration = folder / "sshd_config"
         self._configuration.write_text(
             f"ListenAddress {HOST}\n"
@@ -107,7 +113,8 @@ class Sshd(_Server):
             "PasswordAuthentication no\n"
             "KbdInteractiveAuthentication no\n"
             "StrictModes no\n"  # the folder above ours may be open to others
-            "LogLevel VERBOSE\n" + settings
+            "LogLevel VERBOSE\n"
+            f"SetEnv {' '.join(f'{name}={value}' for name, value in session_environment.items())}\n"
         )
 
     def command(self) -> list[str]:

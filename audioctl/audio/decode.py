@@ -142,8 +142,15 @@ def _readers(sniffed: Sniffed | None) -> list[Callable[[BinaryIO], Iterator[av.A
     return [_read_with_ffmpeg]
 
 
+class _ForwardOnly(soundfile.SoundFile):
+    """A file that reads on from where it is. soundfile seeks there after every block, and mpg123 complains of that."""
+
+    def seekable(self) -> bool:
+        return False
+
+
 def _read_with_soundfile(stream: BinaryIO) -> Iterator[av.AudioFrame]:
-    with soundfile.SoundFile(stream) as file:
+    with _ForwardOnly(stream) as file:
         frames_per_block = max(1, _BLOCK_VALUES // file.channels)
         while len(block := file.read(frames_per_block, dtype="float32", always_2d=True)):
             mono = block.mean(axis=1, dtype=np.float32)

@@ -44,7 +44,7 @@ def build_app() -> typer.Typer:
 
 def main() -> None:
     try:
-        build_app()()
+        build_app()(prog_name="audioctl")
     except AudioctlError as error:
         note(error.message, style="bold red")
         if error.hint:

@@ -137,8 +137,8 @@ class Transcribe(Struct, frozen=True, forbid_unknown_fields=True):
     model: Annotated[
         NameOrFolder,
         Meta(
-            description="Model name or folder; get one with `audioctl model fetch`. "
-            '"bundled" is a small model for tests that knows 72 words.'
+            description="A faster-whisper model: a name, or the folder of a CTranslate2 model. "
+            '"bundled" is the small one for tests that knows 72 words.'
         ),
     ] = "large-v3-turbo"
     device: Annotated[
@@ -185,11 +185,11 @@ class Upload(Struct, frozen=True, forbid_unknown_fields=True):
 
     destination: Annotated[
         Location,
-        Meta(description="A local folder, `user@host:/path` or `rsync://host/module`, as rsync understands it."),
+        Meta(description="A local folder, `user@host:/path` (an absolute path) or `rsync://host/module/path`."),
     ] = "./audioctl-storage"
     max_concurrent_uploads: Annotated[Count, Meta(description="rsync processes of a job at the same time.")] = 8
     upload_timeout: Annotated[
-        Seconds, Meta(description="Seconds without any progress after which an upload counts as failed.")
+        Seconds, Meta(description="Seconds that one rsync call may take before it is ended and tried again.")
     ] = 120
     attempts: Annotated[Count, Meta(description="Attempts at an upload before it is left owed to a resume.")] = 5
     files_per_call: Annotated[Count, Meta(description="Files that one rsync carries at most.")] = 100

@@ -31,17 +31,6 @@ class UploadResult:
     failed: list[tuple[OpusFile, str]] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class UploadProgress:
-    """Counts for a display. In flight is what was submitted and has neither arrived nor failed."""
-
-    files_in_flight: int = 0
-    bytes_in_flight: int = 0
-    files_arrived: int = 0
-    bytes_arrived: int = 0
-    files_failed: int = 0
-
-
 class Uploader:
     """A context manager: leaving it waits for what was submitted, leaving it by an exception ends that.
 
@@ -74,8 +63,6 @@ class Uploader:
         self._pool = ThreadPoolExecutor(max_concurrent_uploads, thread_name_prefix="upload")
         self._stopping = threading.Event()
         self._destination_is_down = False
-        self._lock = threading.Lock()
-        self._progress = UploadProgress()
 
     def __enter__(self) -> Self:
         return self
@@ -93,7 +80,6 @@ class Uploader:
 
         Their storage paths must differ. The future never holds an AudioctlError: what went wrong is in its result.
         """
-        self._count(files, files_in_flight=1)
         step = self._files_per_call
         return _joined([self._pool.submit(self._deliver, files[i : i + step]) for i in range(0, len(files), step)])
 
@@ -102,17 +88,11 @@ class Uploader:
         self._stopping.set()
         self._client.stop()
 
-    def progress(self) -> UploadProgress:
-        return self._progress
-
     def _deliver(self, files: Sequence[OpusFile]) -> UploadResult:
         try:
-            result = self._send_with_retries(files)
+            return self._send_with_retries(files)
         except OSError as error:
-            result = UploadResult(failed=[(file, f"The upload could not be prepared: {error}.") for file in files])
-        self._count(result.arrived, files_in_flight=-1, files_arrived=1)
-        self._count([file for file, _ in result.failed], files_in_flight=-1, files_failed=1)
-        return result
+            return UploadResult(failed=[(file, f"The upload could not be prepared: {error}.") for file in files])
 
     def _send_with_retries(self, files: Sequence[OpusFile]) -> UploadResult:
         result = UploadResult()
@@ -142,20 +122,6 @@ class Uploader:
     def _pause(self, attempt: int) -> None:
         longest = min(LONGEST_PAUSE_SECONDS, self._first_pause_seconds * 2.0 ** (attempt - 1))
         self._stopping.wait(random.uniform(0, longest))
-
-    def _count(
-        self, files: Sequence[OpusFile], *, files_in_flight: int, files_arrived: int = 0, files_failed: int = 0
-    ) -> None:
-        size_bytes = sum(file.size_bytes for file in files)
-        with self._lock:
-            now = self._progress
-            self._progress = UploadProgress(
-                files_in_flight=now.files_in_flight + files_in_flight * len(files),
-                bytes_in_flight=now.bytes_in_flight + files_in_flight * size_bytes,
-                files_arrived=now.files_arrived + files_arrived * len(files),
-                bytes_arrived=now.bytes_arrived + files_arrived * size_bytes,
-                files_failed=now.files_failed + files_failed * len(files),
-            )
 
 
 def _joined(calls: Sequence[Future[UploadResult]]) -> Future[UploadResult]:

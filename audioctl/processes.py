@@ -1,9 +1,12 @@
 """Telling whether a process that a file names is still the one that wrote the file."""
 
-import socket
+import os
+import secrets
+from functools import cache
 from pathlib import Path
 
 
+@cache
 def boot_id() -> str:
     """Tells this boot of this machine, and this process namespace of it, from any other.
 
@@ -13,7 +16,8 @@ def boot_id() -> str:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
     except OSError:
-        return socket.gethostname()
+        # Where /proc does not say, no process can claim to be on the same machine as another.
+        return f"unknown {secrets.token_hex(8)}"
 
 
 def process_started(pid: int) -> str | None:
@@ -23,3 +27,18 @@ def process_started(pid: int) -> str | None:
     except OSError:
         return None
     return None if fields[0] in "ZX" else fields[19]
+
+
+def is_running(pid: int, started: str) -> bool | None:
+    """Whether the process ``pid`` of this machine that began then still runs; ``None`` when that cannot be told."""
+    now = process_started(pid)
+    if now is not None:
+        return now == started
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        # A process of another user, which /proc hides from us (mount option hidepid), or its zombie.
+        return None
+    return False

@@ -56,17 +56,17 @@ def log_path(folder: Path, slot: str) -> Path:
 
 
 def write_run(folder: Path, run: Run, files: Mapping[str, str]) -> None:
-    """Write the files (scripts, frozen settings), then run.json; a folder without run.json is no run."""
+    """Write a run with its files (scripts, frozen settings). The folder is there when all of it is."""
+    unfinished = folder.with_name(f".{folder.name}")
     try:
-        (folder / "logs").mkdir(parents=True)
+        (unfinished / "logs").mkdir(parents=True)
         for name, content in files.items():
-            (folder / name).write_text(content, encoding="utf-8", errors="surrogateescape")
-        unfinished = folder / f".{RUN_FILE}"
-        with unfinished.open("wb") as file:
+            (unfinished / name).write_text(content, encoding="utf-8", errors="surrogateescape")
+        with (unfinished / RUN_FILE).open("wb") as file:
             file.write(msgspec.json.format(msgspec.json.encode(run)) + b"\n")
             file.flush()
             os.fsync(file.fileno())
-        unfinished.rename(folder / RUN_FILE)
+        unfinished.rename(folder)
     except OSError as error:
         raise LedgerError(
             f"The run cannot be written to {folder}: {error.strerror}.", hint="Check paths.state_dir."
@@ -78,12 +78,18 @@ def read_run(folder: Path) -> Run:
     try:
         return msgspec.json.decode((folder / RUN_FILE).read_bytes(), type=Run)
     except (OSError, msgspec.DecodeError) as error:
-        raise LedgerError(f"{folder / RUN_FILE} cannot be read: {error}") from error
+        raise LedgerError(
+            f"{folder / RUN_FILE} cannot be read: {error}",
+            hint="If a newer audioctl wrote it, upgrade; if it is damaged, move its folder away.",
+        ) from error
 
 
 def runs_of_day(state_dir: Path, day: str) -> list[Run]:
     """Oldest first."""
     folder = runs_folder(state_dir, day)
-    if not folder.is_dir():
+    try:
+        names = sorted(entry.name for entry in folder.iterdir())
+    except FileNotFoundError:
         return []
-    return [read_run(entry) for entry in sorted(folder.iterdir()) if (entry / RUN_FILE).is_file()]
+    # A hidden one is being written, or its writer died.
+    return [read_run(folder / name) for name in names if not name.startswith(".")]

@@ -35,8 +35,9 @@ def demo(
 ) -> None:
     """Process a sample day here, with nothing set up.
 
-    It needs no settings, no Slurm, no database, no server and no download.     The clips are spoken by a speech synthesizer and heard by a small model that knows 72 words; --model of the other
-    commands takes any faster-whisper model.
+    It needs no settings, no Slurm, no database, no server and no download. The clips are spoken by a speech
+    synthesizer and heard by a small model that knows 72 words; --model of the other commands takes any faster-whisper
+    model.
     """
     from audioctl.cli.worker import require_worker
     from audioctl.demo import make_demo_day

@@ -48,9 +48,11 @@ def run_in_foreground(
         worker.start()
         while worker.is_alive():
             worker.join(tick_seconds)
-            tick()
+            with suppress(OSError):  # a terminal that has gone away must not end the work
+                tick()
             if drain.is_overdue(_SECONDS_AFTER_THE_DEADLINE):
-                note("The time to drain is over; what is in flight will be done again.")
+                with suppress(OSError):
+                    note("The time to drain is over; what is in flight will be done again.")
                 _end_at_once(ExitCode.DRAINED)
     if outcome.error is not None:
         raise outcome.error
@@ -87,10 +89,8 @@ def _end_at_once(code: int) -> None:
 
 
 def _children() -> list[int]:
-    with suppress(OSError):
-        return [
-            int(child)
-            for task in Path("/proc/self/task").iterdir()
-            for child in (task / "children").read_text().split()
-        ]
-    return []
+    children: list[int] = []
+    for thread in Path("/proc/self/task").iterdir():
+        with suppress(OSError):  # a thread that has ended meanwhile
+            children += map(int, (thread / "children").read_text().split())
+    return children

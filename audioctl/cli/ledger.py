@@ -38,11 +38,11 @@ def rebuild(context: typer.Context) -> None:
 @contextmanager
 def fresh_ledger(settings: Settings) -> Iterator[None]:
     """The ledger, brought up to date, for ``audioctl.ledger.queries``."""
-    from audioctl.executors.registry import job_may_still_run
+    from audioctl.executors.registry import living_jobs
     from audioctl.ledger.absorb import refresh
     from audioctl.ledger.models import open_ledger
 
     state_dir = Path(settings.paths.state_dir)
     with open_ledger(state_dir) as database:
-        refresh(database, state_dir, partial(job_may_still_run, state_dir))
+        refresh(database, state_dir, partial(living_jobs, state_dir))
         yield

@@ -22,6 +22,9 @@ STATE_STYLES = {
     "failed": "bold red",
 }
 
+_GAP = 2
+"""Spaces between the columns of a table."""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -48,23 +51,44 @@ def print_line(text: str = "") -> None:
 
 
 def make_table(columns: Sequence[Column], rows: Iterable[Sequence[str | Text]]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))
     for column in columns:
         table.add_column(
             column.title, justify=column.align, no_wrap=not column.fold, overflow="fold" if column.fold else "ellipsis"
         )
     for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row))
+        table.add_row(*map(_as_text, row))
     return table
 
 
 def print_table(columns: Sequence[Column], rows: Iterable[Sequence[str | Text]]) -> None:
     """As wide as the terminal; as wide as it needs where there is none, because files and pipes have no edge."""
-    table = make_table(columns, rows)
     console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=max(console.measure(table).maximum, 1))
-    console.print(table)
+    cells = [[_as_text(cell) for cell in row] for row in rows]
+    titles = [Text(column.title, "bold") for column in columns]
+    widths = [max(cell.cell_len for cell in column) for column in zip(titles, *cells, strict=True)]
+    fits = not console.is_terminal or sum(widths) + _GAP * (len(widths) - 1) <= console.width
+    if fits and not any("\n" in cell.plain for row in cells for cell in row):
+        # What Rich's own tables do besides takes most of the time of a command with hundreds of rows.
+        lines = Text("\n").join(_aligned(row, columns, widths) for row in (titles, *cells))
+        console.print(lines, soft_wrap=True)
+    else:
+        table = make_table(columns, cells)
+        console.print(table, width=None if console.is_terminal else console.measure(table).maximum)
+
+
+def _aligned(row: Sequence[Text], columns: Sequence[Column], widths: Sequence[int]) -> Text:
+    line = Text()
+    for cell, column, width in zip(row, columns, widths, strict=True):
+        missing = " " * (width - cell.cell_len)
+        line.append_text(Text(missing) + cell if column.align == "right" else cell + Text(missing))
+        line.append(" " * _GAP)
+    line.rstrip()
+    return line
+
+
+def _as_text(cell: str | Text) -> Text:
+    return cell if isinstance(cell, Text) else Text(printable(cell))
 
 
 def state_text(state: str) -> Text:

@@ -39,7 +39,8 @@ def process_tar(
 ) -> None:
     """Work on one archive here, in the foreground.
 
-    If it was worked on before, only what is missing is done. Ctrl-C finishes what is in flight; a second one ends at once. Either way nothing is lost.
+    If it was worked on before, only what is missing is done. Ctrl-C finishes what is in flight; a second one ends at
+    once. Either way nothing is lost.
     """
     parse_day(day)
     parse_slot(slot)

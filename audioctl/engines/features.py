@@ -13,12 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
+    import torch
     from faster_whisper.feature_extractor import FeatureExtractor
 
 Samples = npt.NDArray[np.int16]
 Features = npt.NDArray[np.float32]
 
-_HOP = 160
+HOP = 160
+"""Samples from one frame to the next."""
+
 _FFT = 400
 _SMALLEST_POWER = 1e-10
 _DYNAMIC_RANGE = 8.0
@@ -33,7 +36,7 @@ class LogMel(Protocol):
 
 def frame_count(samples: Samples) -> int:
     """Frames that hold sound of these samples."""
-    return len(samples) // _HOP
+    return len(samples) // HOP
 
 
 class NumpyLogMel:
@@ -46,7 +49,7 @@ class NumpyLogMel:
         features = np.zeros((len(windows), self._extractor.mel_filters.shape[0], frames), np.float32)
         for row, samples in zip(features, windows, strict=True):
             content = min(frame_count(samples), frames)
-            row[:, :content] = self._extractor(_as_float(samples))[:, :content]
+            row[:, :content] = self._extractor(samples.astype(np.float32) / _FULL_SCALE)[:, :content]
         return features
 
 
@@ -63,27 +66,32 @@ class TorchLogMel:
 
     def __call__(self, windows: Sequence[Samples], frames: int) -> Features:
         torch = self._torch
-        padded = np.zeros((len(windows), frames * _HOP + _FFT), np.float32)
-        for row, samples in zip(padded, windows, strict=True):
-            # As the extractor does it: one hop of silence behind, then half an FFT mirrored at both ends.
-            signal = np.pad(np.pad(_as_float(samples), (0, _HOP)), _FFT // 2, mode="reflect")[: padded.shape[1]]
-            row[: len(signal)] = signal
-        content = torch.tensor([min(frame_count(samples), frames) for samples in windows], device=self._device)
-        inside = torch.arange(frames, device=self._device)[None, :] < content[:, None]
         with torch.inference_mode():
+            # The extractor mirrors both ends, but behind the sound it first puts a hop of silence: no frame that
+            # counts reaches what is mirrored there.
+            sound = torch.from_numpy(_stacked(windows, frames * HOP + _FFT // 2)).to(self._device) / _FULL_SCALE
             spectrum = torch.stft(
-                torch.from_numpy(padded).to(self._device),
+                torch.nn.functional.pad(sound, (_FFT // 2, 0), mode="reflect"),
                 n_fft=_FFT,
-                hop_length=_HOP,
+                hop_length=HOP,
                 window=self._hann,
                 center=False,
                 return_complex=True,
-            )[..., :frames]
+            )
             log_mel = (self._filters @ spectrum.abs().square()).clamp(min=_SMALLEST_POWER).log10()
-            loudest = log_mel.masked_fill(~inside[:, None, :], -torch.inf).amax(dim=(1, 2), keepdim=True)
+            # The extractor drops its last frame, but only after it has looked for the loudest.
+            looked_at = self._first_frames([frame_count(samples) + 1 for samples in windows], frames + 1)
+            loudest = log_mel.masked_fill(~looked_at, -torch.inf).amax(dim=(1, 2), keepdim=True)
             scaled = (torch.maximum(log_mel, loudest - _DYNAMIC_RANGE) + 4.0) / 4.0
-            features: Features = scaled.masked_fill(~inside[:, None, :], 0.0).cpu().numpy()
+            inside = self._first_frames([frame_count(samples) for samples in windows], frames)
+            features: Features = scaled[..., :frames].masked_fill(~inside, 0.0).cpu().numpy()
         return features
+
+    def _first_frames(self, counts: Sequence[int], frames: int) -> torch.Tensor:
+        """A mask of shape (windows, 1, frames): the first ``counts`` of each window."""
+        numbers = self._torch.arange(frames)
+        mask: torch.Tensor = numbers < self._torch.tensor(counts)[:, None, None]
+        return mask.to(self._device)
 
 
 def best_log_mel(extractor: FeatureExtractor, device: str) -> LogMel:
@@ -98,7 +106,9 @@ def best_log_mel(extractor: FeatureExtractor, device: str) -> LogMel:
     return NumpyLogMel(extractor)
 
 
-def _as_float(samples: Samples) -> Features:
-    # A window shorter than an FFT is lengthened by silence: mirroring needs something to mirror.
-    short = max(0, _FFT - len(samples))
-    return np.pad(samples.astype(np.float32) / _FULL_SCALE, (0, short))
+def _stacked(windows: Sequence[Samples], length: int) -> Samples:
+    """One row a window, silent behind its end."""
+    stacked = np.zeros((len(windows), length), np.int16)
+    for row, samples in zip(stacked, windows, strict=True):
+        row[: len(samples)] = samples[:length]
+    return stacked

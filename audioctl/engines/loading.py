@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import ctranslate2
 import msgspec
+from faster_whisper import WhisperModel, available_models, download_model
 
 from audioctl.data import small_model_path
+from audioctl.engines.batching import is_out_of_memory
 from audioctl.engines.whisper import WhisperEngine, WhisperOptions
 from audioctl.errors import ModelError
 from audioctl.settings import Transcribe
@@ -20,6 +23,9 @@ SHORTEST_TRAINED_FRAMES = 200
 SHORTEST_CAUTIOUS_FRAMES = 1000
 """For models trained on 30 s only: reports of lost words begin below about 10 s."""
 
+_NEEDED_FILES = ("model.bin", "tokenizer.json")
+"""Without its own tokenizer.json faster-whisper would ask the internet for one."""
+
 
 class ModelTraits(msgspec.Struct, frozen=True):
     """``audioctl.json`` beside a model: what its makers know of it and faster-whisper does not ask."""
@@ -28,64 +34,149 @@ class ModelTraits(msgspec.Struct, frozen=True):
 
 
 def load_engine(settings: Transcribe) -> WhisperEngine:
-    """Load the model that ``settings`` names; never from the internet when HF_HUB_OFFLINE is set.
+    """Load the model that ``settings`` names, from this machine's disks; the internet is never asked.
 
     Raises ModelError with what to do when it is not there or does not load.
     """
-    from faster_whisper import WhisperModel
-
-    name = str(small_model_path()) if settings.model == BUNDLED else str(Path(settings.model).expanduser())
-    looks_like_path = settings.model.startswith(("/", "./", "../", "~"))
-    if looks_like_path and not Path(name, "model.bin").is_file():
-        raise ModelError(
-            f"There is no model in {name}: it holds no model.bin.",
-            hint="Give --model the folder of a CTranslate2 model, or a name such as large-v3-turbo.",
-        )
+    folder = find_model(settings.model)
+    device = _device(settings.device)
+    _check_compute_type(settings.compute_type, device)
+    traits = _traits(folder)
     try:
         whisper = WhisperModel(
-            name,
-            device=settings.device,
+            str(folder),
+            device=device,
             compute_type=settings.compute_type,
             cpu_threads=len(os.sched_getaffinity(0)),
         )
-    except (ValueError, RuntimeError, OSError) as error:
-        raise ModelError(
-            f"The model {settings.model} cannot be loaded: {_first_line(error)}",
-            hint="Compute nodes have no internet: give --model a folder, or load the model once where there is "
-            "internet so that it is in the cache (HF_HOME). `--model bundled` tests everything else.",
-        ) from error
+    except Exception as error:  # tokenizers raises nothing more special
+        raise _not_loadable(settings.model, folder, error) from error
     options = WhisperOptions(
         window_batch_size=settings.window_batch_size,
         beam_size=settings.beam_size,
         language=settings.language or None,
         languages=tuple(settings.languages),
-        shortest_frames=_shortest_frames(settings.window, Path(name)),
+        shortest_frames=_shortest_frames(settings.window, traits),
     )
-    _check_languages(whisper.supported_languages, options, settings.model)
+    _check_mel_bins(whisper, folder)
+    _check_languages(whisper, options, settings.model)
     return WhisperEngine(whisper, settings.model, options)
 
 
-def _shortest_frames(window: str, model_folder: Path) -> int:
-    traits_file = model_folder / "audioctl.json"
-    trained_short = (
-        traits_file.is_file() and msgspec.json.decode(traits_file.read_bytes(), type=ModelTraits).short_windows
-    )
+def find_model(model: str) -> Path:
+    """The folder of ``model``: ``bundled``, a folder, or a name of faster-whisper's or of the Hugging Face Hub.
+
+    A named model must have been fetched before. Raises ModelError where there is none, or where files are missing.
+    """
+    if model == BUNDLED:
+        return small_model_path()
+    folder = Path(model).expanduser()
+    if not folder.is_dir():
+        if model.startswith(("/", "./", "../", "~")):
+            raise ModelError(
+                f"There is no folder {folder}.",
+                hint="Give transcribe.model the folder of a CTranslate2 model, or a name such as large-v3-turbo.",
+            )
+        folder = _fetched(model)
+    for name in _NEEDED_FILES:
+        if not (folder / name).is_file():
+            raise ModelError(
+                f"There is no whole model in {folder}: it holds no {name}.",
+                hint="Fetch it again, or make the folder with `ct2-transformers-converter --copy_files tokenizer.json "
+                "preprocessor_config.json`.",
+            )
+    return folder
+
+
+def _fetched(model: str) -> Path:
+    if "/" not in model and model not in available_models():
+        raise ModelError(
+            f"There is no folder and no model named {model}.",
+            hint=f"Known names: {', '.join([BUNDLED, *available_models()])}.",
+        )
+    try:
+        return Path(download_model(model, local_files_only=True))
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"The model {model} is not on this machine: it is no folder here, and not among the fetched models.",
+            hint=f"Run `audioctl model fetch {model}` where there is internet and HF_HOME is the same, or give "
+            "transcribe.model a folder. The model `bundled` needs nothing and tests everything else.",
+        ) from error
+
+
+def _device(wanted: str) -> str:
+    has_gpu = ctranslate2.get_cuda_device_count() > 0
+    if wanted == "auto":
+        return "cuda" if has_gpu else "cpu"
+    if wanted == "cuda" and not has_gpu:
+        raise ModelError(
+            'transcribe.device is "cuda", and no GPU can be used here.',
+            hint='`nvidia-smi` tells what is there. On a cluster ask for one with slurm.gpus or slurm.gres; "auto" '
+            "takes the CPU where there is none.",
+        )
+    return wanted
+
+
+def _check_compute_type(compute_type: str, device: str) -> None:
+    supported = ctranslate2.get_supported_compute_types(device)
+    if compute_type not in ("default", "auto") and compute_type not in supported:
+        raise ModelError(
+            f'transcribe.compute_type = "{compute_type}" is nothing that this {device} can compute with.',
+            hint=f"Choose one of {', '.join(['default', 'auto', *sorted(supported)])}.",
+        )
+
+
+def _traits(folder: Path) -> ModelTraits:
+    file = folder / "audioctl.json"
+    if not file.is_file():
+        return ModelTraits()
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=ModelTraits)
+    except msgspec.DecodeError as error:
+        raise ModelError(f"{file} is damaged: {error}.", hint="Copy the model again, or remove that file.") from error
+
+
+def _shortest_frames(window: str, traits: ModelTraits) -> int:
     match window:
         case "full":
             return FULL_WINDOW_FRAMES
         case "longest":
-            return SHORTEST_TRAINED_FRAMES if trained_short else SHORTEST_CAUTIOUS_FRAMES
+            return SHORTEST_TRAINED_FRAMES if traits.short_windows else SHORTEST_CAUTIOUS_FRAMES
         case _:
-            return SHORTEST_TRAINED_FRAMES if trained_short else FULL_WINDOW_FRAMES
+            return SHORTEST_TRAINED_FRAMES if traits.short_windows else FULL_WINDOW_FRAMES
 
 
-def _check_languages(supported: list[str], options: WhisperOptions, model: str) -> None:
+def _check_mel_bins(whisper: WhisperModel, folder: Path) -> None:
+    wanted, computed = whisper.model.n_mels, whisper.feature_extractor.mel_filters.shape[0]
+    if wanted != computed:
+        raise ModelError(
+            f"The model in {folder} takes {wanted} mel bins, and its preprocessor_config.json is missing or says "
+            f"{computed}.",
+            hint="Copy preprocessor_config.json from the original model into that folder.",
+        )
+
+
+def _check_languages(whisper: WhisperModel, options: WhisperOptions, model: str) -> None:
+    # faster-whisper lists the languages of all models; the tokenizer knows those of this one.
+    known = [code for code in whisper.supported_languages if code == "en" or _has_language(whisper, code)]
     for code in (*options.languages, *([options.language] if options.language else [])):
-        if code not in supported:
+        if code not in known:
             raise ModelError(
                 f"The model {model} does not know the language {code!r}.",
-                hint=f"Use a code such as en or de; it knows {len(supported)} languages.",
+                hint=f"It knows {len(known)}: {' '.join(known)}.",
             )
+
+
+def _has_language(whisper: WhisperModel, code: str) -> bool:
+    return whisper.hf_tokenizer.token_to_id(f"<|{code}|>") is not None
+
+
+def _not_loadable(model: str, folder: Path, error: Exception) -> ModelError:
+    if is_out_of_memory(error):
+        hint = 'Use a smaller model, transcribe.compute_type = "int8_float16", or a larger GPU.'
+    else:
+        hint = f"Something in {folder} is damaged, or not made for this version of CTranslate2: fetch the model again."
+    return ModelError(f"The model {model} cannot be loaded: {_first_line(error)}", hint=hint)
 
 
 def _first_line(error: Exception) -> str:

@@ -2,27 +2,33 @@
 
 faster-whisper batches within one file only. Here windows of many clips go through the encoder and the decoder
 together, and the results go back by index. Whatever has to differ within a batch does: the language is detected for
-each clip on the encoder output that is decoded from, and only windows that fail the quality thresholds are decoded
-again at a higher temperature.
+each clip on the encoder output that is decoded from, only windows that fail the quality thresholds are decoded again
+at a higher temperature, and only what a window left off goes on as a window of its own.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ctranslate2
 from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_compression_ratio, get_suppressed_tokens
 
 from audioctl.clips import SAMPLE_RATE, Segment, Window, WindowTranscript
-from audioctl.engines.decoding import TEMPERATURES, Decoded, best_of, split_at_timestamps
-from audioctl.engines.features import LogMel, best_log_mel
+from audioctl.engines.batching import Batcher, is_out_of_memory
+from audioctl.engines.decoding import (
+    TEMPERATURES,
+    Decoded,
+    best_of,
+    split_at_timestamps,
+    token_limit,
+)
+from audioctl.engines.features import HOP, LogMel, best_log_mel
 from audioctl.errors import ModelError
 
 if TYPE_CHECKING:
@@ -31,12 +37,10 @@ if TYPE_CHECKING:
 BEST_OF = 5
 """Samples drawn at a temperature above 0, of which the likeliest is kept; faster-whisper's default."""
 
-_FRAMES_PER_SECOND = 100
+_SEED = 1
 _MARGIN_FRAMES = 50
+_CONTEXT_PER_TOKEN = 2  # CTranslate2 gives half of max_length to the prompt
 _LATEST_FIRST_TIMESTAMP = 50  # 1.0 s, faster-whisper's max_initial_timestamp
-# Nobody speaks 20 tokens a second. A window that runs on is a loop, and the whole batch waits for its longest window.
-_TOKENS_PER_SECOND = 20
-_TOKENS_TO_SPARE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +68,8 @@ class WhisperEngine:
         self.model = model
         self.busy_seconds = 0.0
         self._whisper = whisper
-        self._options = options
-        self._batch_size = options.window_batch_size
+        self.options = options
+        self._batcher = Batcher(options.window_batch_size)
         self._log_mel: LogMel = best_log_mel(whisper.feature_extractor, whisper.model.device)
         self._multilingual = bool(whisper.model.is_multilingual)
         self._tokenizer = Tokenizer(
@@ -80,126 +84,93 @@ class WhisperEngine:
         began = time.monotonic()
         try:
             return self._transcribe(windows)
+        except (RuntimeError, MemoryError) as error:
+            raise self._stopped(error) from error
         finally:
             self.busy_seconds += time.monotonic() - began
 
     def _transcribe(self, windows: Sequence[Window]) -> list[WindowTranscript]:
         languages: dict[int, _Language] = {}
-        attempts: list[list[Decoded]] = [[] for _ in windows]
-        doubtful: list[int] = list(range(len(windows)))
-        for temperature in TEMPERATURES:
-            decode = partial(self._decode, windows=windows, languages=languages, temperature=temperature)
-            for batch in self._batches(doubtful, windows):
-                for index, result in zip(batch, self._in_halves(decode, batch), strict=True):
-                    attempts[index].append(result)
-            doubtful = [index for index in doubtful if attempts[index][-1].is_doubtful]
-            if not doubtful:
-                break
+        segments: list[list[Segment]] = [[] for _ in windows]
+        waiting = dict(enumerate(windows))
+        while waiting:
+            rests: dict[int, Window] = {}
+            for index, decoded in self._decode_until_good(waiting, languages).items():
+                window = waiting[index]
+                heard, left_off = self._segments(decoded, window, windows[index])
+                segments[index] += heard
+                if left_off is not None:
+                    rests[index] = _from(window, left_off)
+            waiting = rests
         return [
-            self._transcript(window, best_of(tried) if tried[-1].is_doubtful else tried[-1], languages[window.clip])
-            for window, tried in zip(windows, attempts, strict=True)
+            WindowTranscript(heard, languages[window.clip].code, languages[window.clip].probability)
+            for window, heard in zip(windows, segments, strict=True)
         ]
 
-    def _batches(self, indices: Iterable[int], windows: Sequence[Window]) -> Iterator[list[int]]:
-        """Windows of like length together, so that little is padding; longest first, so that memory runs out early.
-
-        The windows of a clip stay together where they fit, because they decide on its language together.
-        """
-        clips: defaultdict[int, list[int]] = defaultdict(list)
-        for index in indices:
-            clips[windows[index].clip].append(index)
-        by_length = sorted(
-            clips.values(), key=lambda clip: max(len(windows[index].samples) for index in clip), reverse=True
-        )
-        waiting = [index for clip in by_length for index in clip]
-        while waiting:
-            # Read anew each time: running out of memory makes it smaller.
-            yield waiting[: self._batch_size]
-            waiting = waiting[self._batch_size :]
-
-    def _in_halves(self, decode: Callable[[Sequence[int]], list[Decoded]], batch: Sequence[int]) -> list[Decoded]:
-        """Decode a batch; when memory runs out, in halves, and smaller batches from then on."""
-        try:
-            return decode(batch)
-        except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
-                raise ModelError(
-                    f"The recogniser {self.model} stopped: {error}",
-                    hint="What is done is kept. Run `audioctl resume`, and look at `nvidia-smi` if it happens again.",
-                ) from error
-            if len(batch) == 1:
-                raise ModelError(
-                    f"The recogniser {self.model} has not enough memory for a single window: {error}",
-                    hint='Use a smaller model, transcribe.compute_type = "int8_float16", or a larger GPU.',
-                ) from error
-        middle = (len(batch) + 1) // 2
-        self._batch_size = min(self._batch_size, middle)
-        return self._in_halves(decode, batch[:middle]) + self._in_halves(decode, batch[middle:])
+    def _decode_until_good(self, windows: Mapping[int, Window], languages: dict[int, _Language]) -> dict[int, Decoded]:
+        attempts: dict[int, list[Decoded]] = {index: [] for index in windows}
+        doubtful = _in_batching_order(windows)
+        for temperature in TEMPERATURES:
+            decode = partial(self._decode, windows, languages, temperature)
+            for index, decoded in zip(doubtful, self._batcher.run(decode, doubtful), strict=True):
+                attempts[index].append(decoded)
+            doubtful = [index for index in doubtful if attempts[index][-1].is_doubtful]
+        return {index: best_of(tried) for index, tried in attempts.items()}
 
     def _decode(
         self,
-        batch: Sequence[int],
-        windows: Sequence[Window],
+        windows: Mapping[int, Window],
         languages: dict[int, _Language],
         temperature: float,
+        indices: Sequence[int],
     ) -> list[Decoded]:
-        longest = max(len(windows[index].samples) for index in batch)
-        features = self._log_mel([windows[index].samples for index in batch], self._padded_frames(longest))
+        """One batch through the model. Clips that have no language yet get one in ``languages``."""
+        batch = [windows[index] for index in indices]
+        longest = max(len(window.samples) for window in batch)
+        features = self._log_mel([window.samples for window in batch], self._padded_frames(longest))
         encoded = self._whisper.model.encode(ctranslate2.StorageView.from_array(features))
-        self._decide_languages([windows[index] for index in batch], encoded, languages)
-        prompts = [self._prompt(languages[windows[index].clip].code) for index in batch]
-        max_new_tokens = _TOKENS_TO_SPARE + math.ceil(longest / SAMPLE_RATE * _TOKENS_PER_SECOND)
-        if temperature > 0:
-            # Sampling is reproducible for the same batch, so that the same archive gives the same transcripts.
-            ctranslate2.set_random_seed(1)
-            search = {
-                "beam_size": 1,
-                "num_hypotheses": BEST_OF,
-                "sampling_topk": 0,
-                "sampling_temperature": temperature,
-            }
-        else:
-            search = {"beam_size": self._options.beam_size}
+        self._decide_languages(batch, encoded, languages)
+        # CTranslate2 4.8 heeds the seed at the first draw of the process only. So two runs over the same archive
+        # draw the same samples, and one that resumes in its middle may draw others.
+        ctranslate2.set_random_seed(_SEED)
         results = self._whisper.model.generate(
             encoded,
-            prompts,
-            max_length=min(self._whisper.max_length, len(prompts[0]) + max_new_tokens),
+            [self._prompt(languages[window.clip].code) for window in batch],
+            max_length=_CONTEXT_PER_TOKEN * token_limit(longest / SAMPLE_RATE),
             return_scores=True,
             return_no_speech_prob=True,
             suppress_blank=True,
             suppress_tokens=self._suppressed_tokens,
             max_initial_timestamp_index=_LATEST_FIRST_TIMESTAMP,
-            **search,
+            **self._search(temperature),
         )
         return [self._decoded(result, temperature) for result in results]
 
     def _padded_frames(self, longest_samples: int) -> int:
         full = self._whisper.feature_extractor.nb_max_frames
-        wanted = max(
-            longest_samples // (SAMPLE_RATE // _FRAMES_PER_SECOND) + _MARGIN_FRAMES, self._options.shortest_frames
-        )
+        wanted = max(longest_samples // HOP + _MARGIN_FRAMES, self.options.shortest_frames)
         return int(min(full, wanted + wanted % 2))  # the encoder halves it
 
     def _decide_languages(
-        self, windows: Sequence[Window], encoded: ctranslate2.StorageView, languages: dict[int, _Language]
+        self, batch: Sequence[Window], encoded: ctranslate2.StorageView, languages: dict[int, _Language]
     ) -> None:
         """Fill in the language of each clip that has none yet, by the votes of its windows in this batch.
 
         A window's vote weighs as much as it is long.
         """
-        undecided = {window.clip for window in windows} - languages.keys()
+        undecided = {window.clip for window in batch} - languages.keys()
         if not undecided:
             return
-        if self._options.language or not self._multilingual:
-            languages.update(dict.fromkeys(undecided, _Language(self._options.language or "en", None)))
+        if self.options.language or not self._multilingual:
+            languages.update(dict.fromkeys(undecided, _Language(self.options.language or "en", None)))
             return
         votes: dict[int, defaultdict[str, float]] = {clip: defaultdict(float) for clip in undecided}
-        for window, guesses in zip(windows, self._whisper.model.detect_language(encoded), strict=True):
+        for window, guesses in zip(batch, self._whisper.model.detect_language(encoded), strict=True):
             if window.clip in undecided:
                 for token, probability in guesses:
-                    votes[window.clip][token.strip("<|>")] += probability * len(window.samples)
+                    votes[window.clip][token.strip("<|>")] += probability * max(1, len(window.samples))
         for clip, vote in votes.items():
-            allowed = [code for code in vote if not self._options.languages or code in self._options.languages]
+            allowed = [code for code in vote if not self.options.languages or code in self.options.languages]
             best = max(allowed, key=lambda code: vote[code])
             languages[clip] = _Language(best, vote[best] / sum(vote.values()))
 
@@ -212,43 +183,76 @@ class WhisperEngine:
             self._tokenizer.transcribe,
         ]
 
+    def _search(self, temperature: float) -> dict[str, Any]:
+        if temperature == 0:
+            return {"beam_size": self.options.beam_size}
+        return {
+            "beam_size": 1,
+            "num_hypotheses": BEST_OF,
+            "sampling_topk": 0,
+            "sampling_temperature": temperature,
+        }
+
     def _decoded(self, result: ctranslate2.models.WhisperGenerationResult, temperature: float) -> Decoded:
         tokens = result.sequences_ids[0]
-        text = self._tokenizer.decode(tokens).strip()
-        # The score is the mean over the tokens; the end token, which has a probability too, is not among them.
-        avg_logprob = result.scores[0] * len(tokens) / (len(tokens) + 1)
         return Decoded(
             tokens=tokens,
-            text=text,
-            avg_logprob=avg_logprob,
+            # The score is the mean over the tokens; the end token, which has a probability too, is not among them.
+            avg_logprob=result.scores[0] * len(tokens) / (len(tokens) + 1),
             no_speech_prob=result.no_speech_prob,
-            compression_ratio=get_compression_ratio(text),
+            compression_ratio=get_compression_ratio(self._tokenizer.decode(tokens).strip()),
             temperature=temperature,
         )
 
-    def _transcript(self, window: Window, decoded: Decoded, language: _Language) -> WindowTranscript:
-        pieces = (
-            []
-            if decoded.is_silence
-            else split_at_timestamps(decoded.tokens, self._tokenizer.timestamp_begin, window.duration_seconds)
-        )
+    def _segments(self, decoded: Decoded, window: Window, within: Window) -> tuple[list[Segment], float | None]:
+        """What was heard in ``window``, in seconds of the window that it lies ``within``, and where it left off."""
+        if decoded.is_silence:
+            return [], None
+        pieces, left_off = split_at_timestamps(decoded.tokens, self._tokenizer.timestamp_begin, window.duration_seconds)
+        offset = window.start_seconds - within.start_seconds
         segments = [
             Segment(
-                start=round(start, 2),
-                end=round(end, 2),
+                start=offset + start,
+                end=offset + end,
                 text=text,
+                # Of the whole window: that is what they were judged by.
                 avg_logprob=decoded.avg_logprob,
                 no_speech_prob=decoded.no_speech_prob,
-                compression_ratio=get_compression_ratio(text),
+                compression_ratio=decoded.compression_ratio,
                 temperature=decoded.temperature,
             )
             for start, end, tokens in pieces
             if (text := self._tokenizer.decode(tokens).strip())
         ]
-        return WindowTranscript(segments, language.code, language.probability)
+        return segments, left_off
+
+    def _stopped(self, error: Exception) -> ModelError:
+        if is_out_of_memory(error):
+            return ModelError(
+                f"The recogniser {self.model} has not enough memory for a single window: {error}",
+                hint='Use a smaller model, transcribe.compute_type = "int8_float16", or a larger GPU.',
+            )
+        return ModelError(
+            f"The recogniser {self.model} stopped: {error}",
+            hint="What is done is kept. Run `audioctl resume`, and look at `nvidia-smi` if it happens again.",
+        )
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or any(
-        sign in str(error).lower() for sign in ("out of memory", "alloc_failed", "bad_alloc")
+def _in_batching_order(windows: Mapping[int, Window]) -> list[int]:
+    """Windows of like length together, so that little is padding; longest first, so that memory runs out early.
+
+    The windows of a clip stay together, because those that share a batch decide on its language.
+    """
+    clips: defaultdict[int, list[int]] = defaultdict(list)
+    for index, window in windows.items():
+        clips[window.clip].append(index)
+    by_length = sorted(
+        clips.values(), key=lambda clip: max(len(windows[index].samples) for index in clip), reverse=True
     )
+    return [index for clip in by_length for index in clip]
+
+
+def _from(window: Window, seconds: float) -> Window:
+    """What is left of ``window`` from ``seconds`` on."""
+    first = round(seconds * SAMPLE_RATE)
+    return Window(window.clip, window.start_seconds + first / SAMPLE_RATE, window.samples[first:])

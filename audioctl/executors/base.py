@@ -1,11 +1,15 @@
 """What the commands ask of whatever runs the jobs. An executor knows runs and jobs, nothing of audio."""
 
-from collections.abc import Mapping
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from audioctl.runs import Run
-from audioctl.templates import ScriptRequest
+
+if TYPE_CHECKING:
+    from audioctl.templates import ScriptRequest
 
 
 class Executor(Protocol):
@@ -23,6 +27,6 @@ class Executor(Protocol):
         """Start the jobs of the run that is written in ``folder``; they go on without us. Raises AudioctlError."""
         ...
 
-    def may_still_run(self, folder: Path, run: Run, job_id: str) -> bool:
-        """Whether a job may still begin or go on. When that cannot be told, it may."""
+    def living_jobs(self, folder: Path, run: Run) -> Collection[str]:
+        """The jobs of the run that may still begin or go on; where that cannot be told, all of them."""
         ...

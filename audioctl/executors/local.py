@@ -6,17 +6,22 @@ and writes how each job ended to ``jobs.jsonl``.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from audioctl.errors import AudioctlError
+from audioctl.errors import AudioctlError, LedgerError
 from audioctl.ledger.lease import live_holder
+from audioctl.ledger.lines import whole_lines
 from audioctl.runs import JOB_SCRIPT, Run
-from audioctl.templates import ScriptRequest, render_job
+
+if TYPE_CHECKING:
+    from audioctl.templates import ScriptRequest
 
 JOBS_FILE = "jobs.jsonl"
 SUPERVISOR_LEASE = "supervisor.lease"
@@ -35,16 +40,21 @@ class LocalExecutor:
     name = "local"
 
     def scripts(self, request: ScriptRequest) -> Mapping[str, str]:
+        # Every command imports the executors; only submitting needs the templates.
+        from audioctl.templates import render_job
+
         return {JOB_SCRIPT: render_job(request)}
 
     def job_ids(self, run_id: str, archives: int) -> list[str]:
         return [f"{run_id}_{index}" for index in range(archives)]
 
     def submit(self, folder: Path, run: Run) -> None:  # noqa: ARG002 - the supervisor reads the run itself
+        if shutil.which("bash") is None:
+            raise AudioctlError("The jobs cannot be started: there is no bash.", hint="Install it, or mend your PATH.")
         log = folder / SUPERVISOR_LOG
         try:
             with log.open("ab") as output:
-                supervisor = subprocess.Popen(
+                starter = subprocess.Popen(
                     [sys.executable, "-P", "-m", "audioctl.executors.supervisor", str(folder)],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
@@ -53,25 +63,30 @@ class LocalExecutor:
                     cwd=folder,
                 )
         except OSError as error:
-            raise AudioctlError(f"The jobs cannot be started: {error.strerror}.") from error
-        # It says one line when it holds its lease: from then on anybody can see that it lives.
-        assert supervisor.stdout is not None
-        with supervisor.stdout:
-            ready = supervisor.stdout.readline()
+            raise AudioctlError(
+                f"The jobs cannot be started with {sys.executable}: {error.strerror}.",
+                hint="Is this installation of Python whole, and paths.state_dir writable?",
+            ) from error
+        # The supervisor says one line when it holds its lease: from then on anybody can see that it lives. The process
+        # that we started has ended by then.
+        with starter:
+            assert starter.stdout is not None
+            ready = starter.stdout.readline()
         if not ready:
             raise AudioctlError("The supervisor of the jobs did not start.", hint=f"It says why in {log}.")
 
-    def may_still_run(self, folder: Path, run: Run, job_id: str) -> bool:  # noqa: ARG002 - the folder says it all
-        if any(ended.job_id == job_id for ended in read_ended(folder)):
-            return False
-        return live_holder(folder / SUPERVISOR_LEASE) is not None
+    def living_jobs(self, folder: Path, run: Run) -> Collection[str]:
+        if live_holder(folder / SUPERVISOR_LEASE) is None:
+            return []
+        return {archive.job_id for archive in run.archives} - {ended.job_id for ended in read_ended(folder)}
 
 
 def read_ended(folder: Path) -> list[JobEnded]:
-    """The jobs of a run that have ended, as far as their supervisor wrote."""
+    """The jobs of a run that have ended, as far as their supervisor wrote. Raises LedgerError."""
+    path = folder / JOBS_FILE
     try:
-        content = (folder / JOBS_FILE).read_bytes()
+        return [msgspec.json.decode(line, type=JobEnded) for line, _ in whole_lines(path)]
     except FileNotFoundError:
         return []
-    whole_lines = content[: content.rfind(b"\n") + 1]
-    return msgspec.json.Decoder(JobEnded).decode_lines(whole_lines)
+    except (OSError, msgspec.DecodeError) as error:
+        raise LedgerError(f"{path} cannot be read: {error}", hint="If it is damaged, move it away.") from error

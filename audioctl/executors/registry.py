@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from audioctl.errors import ConfigurationError
@@ -22,8 +23,8 @@ def executor_named(name: str) -> Executor:
         ) from None
 
 
-def job_may_still_run(state_dir: Path, run: Run, job_id: str) -> bool:
-    """Whether a job may still begin or go on; yes where nobody here can tell."""
+def living_jobs(state_dir: Path, run: Run) -> Collection[str]:
+    """The jobs of a run that may still begin or go on; all of them where this version cannot tell."""
     if run.executor not in _EXECUTORS:
-        return True
-    return executor_named(run.executor).may_still_run(run_folder(state_dir, run), run, job_id)
+        return [archive.job_id for archive in run.archives]
+    return executor_named(run.executor).living_jobs(run_folder(state_dir, run), run)

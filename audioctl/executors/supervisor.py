@@ -1,7 +1,11 @@
-"""Keeps the jobs of one local run going, ``max_concurrent`` at a time. Run as ``python -m``, in the background."""
+"""Keeps the jobs of one local run going, ``max_concurrent`` at a time. Run as ``python -m``, it goes to the background.
+
+SIGTERM, SIGINT or SIGUSR1 drains: no more jobs are begun, and those that run are told to end well.
+"""
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -14,57 +18,73 @@ import msgspec
 from audioctl.clock import utc_now
 from audioctl.executors.local import JOBS_FILE, SUPERVISOR_LEASE, JobEnded
 from audioctl.ledger.lease import Lease
+from audioctl.ledger.lines import append_lines, open_for_lines
 from audioctl.runs import JOB_SCRIPT, Run, read_run
+
+CANNOT_START = 127
+"""The exit code by which a shell says so."""
 
 
 class Supervisor:
     def __init__(self, folder: Path, run: Run) -> None:
         self._folder = folder
         self._run = run
-        self._lock = threading.Lock()
         self._running: set[subprocess.Popen[bytes]] = set()
-        self._stopping = False
+        self._draining = False
+        self._jobs_file = open_for_lines(folder / JOBS_FILE)
+        self._lock = threading.Lock()
 
     def supervise(self) -> None:
-        """Returns when every job has ended, or, after ``stop``, those that ran."""
+        """Returns when every job has ended, or, after ``drain``, those that ran."""
         with ThreadPoolExecutor(self._run.max_concurrent) as pool:
-            for index in range(len(self._run.archives)):
-                pool.submit(self._run_job, index)
+            jobs = [pool.submit(self._run_job, index) for index in range(len(self._run.archives))]
+        for job in jobs:
+            job.result()
 
-    def stop(self) -> None:
-        """Drain: hand the signal on to the jobs and start no more."""
-        self._stopping = True
-        for process in list(self._running):
+    def drain(self) -> None:
+        """Begin no more jobs, and hand the signal on to those that run. Safe in a signal handler."""
+        self._draining = True
+        for process in tuple(self._running):
             process.terminate()
 
     def _run_job(self, index: int) -> None:
+        if self._draining:
+            return
         job_id = self._run.archives[index].job_id
+        exit_code = self._work(index, job_id)
+        line = msgspec.json.encode(JobEnded(job_id, exit_code, utc_now())) + b"\n"
         with self._lock:
-            if self._stopping:
-                return
+            append_lines(self._jobs_file, line)
+
+    def _work(self, index: int, job_id: str) -> int:
+        try:
             process = subprocess.Popen(
                 ["bash", str(self._folder / JOB_SCRIPT), str(index), job_id],
                 stdin=subprocess.DEVNULL,
-                stdout=sys.stderr,
                 cwd=self._folder,
             )
-            self._running.add(process)
+        except OSError as error:
+            print(f"{utc_now()} The job {job_id} cannot be started: {error}", file=sys.stderr, flush=True)
+            return CANNOT_START
+        self._running.add(process)
+        if self._draining:
+            process.terminate()  # the signal came while this one was started
         exit_code = process.wait()
-        line = msgspec.json.encode(JobEnded(job_id, exit_code, utc_now())) + b"\n"
-        with self._lock:
-            self._running.discard(process)
-            with (self._folder / JOBS_FILE).open("ab") as jobs:
-                jobs.write(line)
+        self._running.discard(process)
+        return exit_code
 
 
 def main(folder: Path) -> None:
+    if os.fork():
+        os._exit(0)  # whoever submitted the run waits for this process, and need not wait for the jobs
     run = read_run(folder)
-    supervisor = Supervisor(folder, run)
     with Lease.acquire(folder / SUPERVISOR_LEASE, run_id=run.run_id, job_id=None):
+        supervisor = Supervisor(folder, run)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
-            signal.signal(number, lambda *_: threading.Thread(target=supervisor.stop).start())
+            signal.signal(number, lambda *_: supervisor.drain())
         print("ready", flush=True)
-        sys.stdout.close()
+        # What jobs print outside of their logs goes to ours; nobody reads the pipe any more.
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
         supervisor.supervise()
 
 

@@ -47,7 +47,7 @@ class BatchExtracted(_Event, frozen=True, tag="batch_extracted", kw_only=True):
 
 
 class ClipTranscribed(_Event, frozen=True, tag="clip", kw_only=True):
-    """The record of one member, whatever became of it. Counts once its BatchTranscribed follows."""
+    """The record of one member, whatever became of it. Only lines like it stand between it and its BatchTranscribed."""
 
     batch: int
     clip: ClipRecord

@@ -1,65 +1,89 @@
 """The append-only record of what jobs did to one archive: one JSON line an event, fsynced, one writer.
 
-The writer is whoever holds the archive's lease (``audioctl.ledger.lease``). A line without its newline is the
-torn end of a write that a crash cut short: readers stop before it, and the next writer cuts it off.
+The writer is whoever holds the archive's lease (``audioctl.ledger.lease``).
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 import msgspec
 
+from audioctl.clips import ClipRecord
 from audioctl.errors import JournalError
-from audioctl.ledger.events import Event
+from audioctl.ledger.events import BatchTranscribed, ClipTranscribed, Event
 from audioctl.ledger.lease import Lease
+from audioctl.ledger.lines import append_lines, open_for_lines, whole_lines
 
 _ENCODER = msgspec.json.Encoder()
-_BLOCK_BYTES = 64 * 1024
 _DECODER: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
+
+
+class Entry(NamedTuple):
+    """An event other than a clip line, the records that came with it if it is a BatchTranscribed, the byte behind it.
+
+    The clip lines of a batch and its BatchTranscribed are one append. Clip lines that anything else follows are the
+    rest of an append that did not succeed, and say nothing.
+    """
+
+    event: Event
+    clips: list[ClipRecord]
+    end: int
 
 
 def journal_path(state_dir: Path, day: str, slot: str) -> Path:
     return state_dir / "journals" / day / f"{slot}.jsonl"
 
 
-def read_events(path: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
-    """Each event from byte ``offset`` on, with the offset behind its line. A missing journal has none.
+def read_entries(path: Path, offset: int = 0) -> Iterator[Entry]:
+    """What the journal says from byte ``offset`` on, the ``end`` of an earlier entry. A missing journal says nothing.
 
-    Raises JournalError for a whole line that is no event: only damage from outside makes one.
+    So reading on from entry to entry, with any breaks, gives the same as reading all at once. Raises JournalError for
+    a whole line that is no event: only damage from outside makes one.
     """
+    waiting: list[ClipTranscribed] = []
     try:
-        journal = path.open("rb")
+        for line, end in whole_lines(path, offset):
+            event = _decode(line, path, end)
+            if isinstance(event, ClipTranscribed):
+                waiting.append(event)
+                continue
+            yield Entry(event, _clips_of(event, waiting), end)
+            waiting = []
     except FileNotFoundError:
         return
     except OSError as error:
         raise JournalError(f"The journal {path} cannot be read: {error.strerror}.") from error
-    with journal:
-        journal.seek(offset)
-        for line in journal:
-            if not line.endswith(b"\n"):
-                return
-            offset += len(line)
-            try:
-                event = _DECODER.decode(line)
-            except msgspec.DecodeError as error:
-                raise JournalError(
-                    f"The journal {path} is damaged: the line that ends at byte {offset} is no event ({error}).",
-                    hint="Move the damaged line out of the file; what it said will be done again.",
-                ) from error
-            yield event, offset
+
+
+def _clips_of(event: Event, waiting: list[ClipTranscribed]) -> list[ClipRecord]:
+    if not isinstance(event, BatchTranscribed):
+        return []
+    return [line.clip for line in waiting if line.batch == event.batch]
+
+
+def _decode(line: bytes, path: Path, end: int) -> Event:
+    try:
+        return _DECODER.decode(line)
+    except msgspec.DecodeError as error:
+        start, name = end - len(line), shlex.quote(str(path))
+        raise JournalError(
+            f"The journal {path} is damaged: the line at byte {start} is no event ({error}).",
+            hint=f"`cp {name} {name}.damaged && truncate --size={start} {name}` keeps what comes before it; "
+            "the rest is done again.",
+        ) from error
 
 
 class JournalWriter:
     """Appends to the journal of an archive whose lease is held.
 
     Safe to call from several threads: the lines of one ``append`` stay together.
-    Raises LeaseLostError from ``append`` once another job has taken the archive over, and JournalError when the disk
-    does not take the lines.
     """
 
     def __init__(self, path: Path, lease: Lease) -> None:
@@ -67,22 +91,21 @@ class JournalWriter:
         self._lease = lease
         self._lock = threading.Lock()
         try:
-            created = not path.exists()
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-            if created:
-                _sync_folder(path.parent)
+            self._descriptor = open_for_lines(path)
         except OSError as error:
             raise JournalError(f"The journal {path} cannot be written: {error.strerror}.") from error
 
     def append(self, *events: Event) -> None:
-        """Write the events and return when they are on disk."""
+        """Write the events and return when they are on disk.
+
+        Raises LeaseLostError once another job has taken the archive over, and JournalError when the disk does not take
+        the lines; they may then be there in part, which no reader takes for more than it is.
+        """
         lines = b"".join(_ENCODER.encode(event) + b"\n" for event in events)
         with self._lock:
             self._lease.check()
             try:
-                self._cut_torn_end()
-                _write_all(self._descriptor, lines)
-                os.fsync(self._descriptor)
+                append_lines(self._descriptor, lines)
             except OSError as error:
                 raise JournalError(
                     f"The journal {self._path} cannot be written: {error.strerror}.",
@@ -97,34 +120,3 @@ class JournalWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
-
-    def _cut_torn_end(self) -> None:
-        """Drop a last line without its newline: a crash, or a disk that was full for a while, left it."""
-        size = os.fstat(self._descriptor).st_size
-        end = size
-        while end > 0:
-            start = max(0, end - (1 if end == size else _BLOCK_BYTES))
-            newline = os.pread(self._descriptor, end - start, start).rfind(b"\n")
-            if newline >= 0:
-                end = start + newline + 1
-                break
-            end = start
-        if end < size:
-            os.ftruncate(self._descriptor, end)
-
-
-def _write_all(descriptor: int, lines: bytes) -> None:
-    remaining = memoryview(lines)
-    while remaining:
-        remaining = remaining[os.write(descriptor, remaining) :]
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a new name in a folder survive a power cut; some network file systems refuse, and keep names anyway."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass
-    finally:
-        os.close(descriptor)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from peewee import (
@@ -21,15 +21,17 @@ from peewee import (
 
 from audioctl.errors import LedgerError
 from audioctl.ledger.migrations import migrate
+from audioctl.states import ArchiveState
 
-_BUSY_TIMEOUT_SECONDS = 30
+BUSY_TIMEOUT_SECONDS = 30.0
+"""A day's journals are absorbed in one transaction, which may take another command some seconds."""
 
 
 class ArchiveRow(Model):
     day = TextField()
     slot = TextField()
-    path = TextField()
-    state = TextField()
+    path = TextField(default="")
+    state = TextField(default=ArchiveState.PENDING)
     reason = TextField(null=True)
     error = TextField(null=True)
     attempt = IntegerField(default=0)
@@ -49,12 +51,10 @@ class ArchiveRow(Model):
     started_at = TextField(null=True)
     finished_at = TextField(null=True)
     journal_offset = IntegerField(default=0)
+    batch_error = TextField(null=True)
     attempt_started = TextField(null=True)
     attempt_ended = TextField(null=True)
     archive_read = TextField(null=True)
-    submitted_run = TextField(null=True)
-    submitted_job = TextField(null=True)
-    submitted_at = TextField(null=True)
 
     class Meta:
         table_name = "archives"
@@ -118,48 +118,66 @@ def ledger_path(state_dir: Path) -> Path:
     return state_dir / "ledger.db"
 
 
+class DamagedLedgerError(LedgerError):
+    """The file is no ledger, or not any more."""
+
+
 @contextmanager
-def open_ledger(state_dir: Path) -> Iterator[SqliteDatabase]:
+def open_ledger(state_dir: Path, *, busy_timeout_seconds: float = BUSY_TIMEOUT_SECONDS) -> Iterator[SqliteDatabase]:
     """The ledger below ``state_dir``, made or migrated as needed, its models bound to it.
 
     Where the folder may not be written (somebody else's runs), the ledger is copied to memory, so that it can still
-    be brought up to date for this one look. Only commands open it, jobs never do; so no two nodes write one SQLite
-    file. Raises LedgerError when it cannot be opened.
+    be brought up to date for this one look. Only commands open it, jobs never do. Raises LedgerError when it cannot
+    be used: after ``busy_timeout_seconds`` when another command keeps it locked.
     """
     path = ledger_path(state_dir)
-    database = _database(path)
     try:
+        database = _database(path, busy_timeout_seconds)
         with database.connection_context(), database.bind_ctx(MODELS, bind_refs=False, bind_backrefs=False):
             migrate(database)
             yield database
-    except OperationalError as error:
+    except (OperationalError, sqlite3.OperationalError) as error:
         raise LedgerError(
             f"The ledger {path} cannot be used now: {error}.",
             hint="If another command is at work on it, try again; if the disk is full, make room.",
         ) from error
-    except DatabaseError as error:
-        raise LedgerError(
+    except (DatabaseError, sqlite3.DatabaseError) as error:
+        raise DamagedLedgerError(
             f"The ledger {path} is damaged: {error}.",
             hint="It is only a view: `audioctl ledger rebuild` makes it anew.",
         ) from error
-    finally:
-        database.close()
 
 
-def _database(path: Path) -> SqliteDatabase:
-    # A rollback journal and full sync: write-ahead logs need shared memory, which network file systems lack.
-    pragmas = {"journal_mode": "delete", "synchronous": "full"}
+def empty_ledger(state_dir: Path) -> None:
+    """Forget everything, so that the next refresh reads all runs and journals anew.
+
+    The rows are deleted rather than the file, which another command may have open; only a damaged file goes as a whole.
+    """
+    path = ledger_path(state_dir)
+    if not _is_writable(path):
+        raise LedgerError(
+            f"You may not write to the ledger {path}.", hint="Ask its owner to run `audioctl ledger rebuild`."
+        )
+    try:
+        with open_ledger(state_dir) as database, database.atomic("IMMEDIATE"):
+            for model in MODELS:
+                model.delete().execute()
+    except DamagedLedgerError:
+        for file in (path, path.with_name(f"{path.name}-journal")):
+            file.unlink(missing_ok=True)
+
+
+def _database(path: Path, busy_timeout_seconds: float) -> SqliteDatabase:
     if _is_writable(path):
-        return SqliteDatabase(str(path), pragmas=pragmas, timeout=_BUSY_TIMEOUT_SECONDS)
+        # A rollback journal and full sync: write-ahead logs need shared memory, which network file systems lack.
+        pragmas = {"journal_mode": "delete", "synchronous": "full"}
+        return SqliteDatabase(str(path), pragmas=pragmas, timeout=busy_timeout_seconds)
     memory = SqliteDatabase(":memory:")
     if path.exists():
-        source = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
-        try:
+        with closing(
+            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=busy_timeout_seconds)
+        ) as source:
             source.backup(memory.connection())
-        except sqlite3.DatabaseError as error:
-            raise LedgerError(f"The ledger {path} cannot be read: {error}.") from error
-        finally:
-            source.close()
     return memory
 
 

@@ -19,14 +19,18 @@ from audioctl.ledger.events import (
     BatchRecorded,
     BatchTranscribed,
     BatchUploaded,
+    ClipTranscribed,
     Event,
     StageFailed,
 )
-from audioctl.ledger.journal import read_events
+from audioctl.ledger.journal import read_entries
 from audioctl.states import ArchiveState, Outcome, Stage, StageState
 
 LOST = "lost"
 """Reason of a failed archive whose job went away without a word."""
+
+DAMAGED_JOURNAL = "damaged_journal"
+"""Reason of a failed archive whose journal cannot be read on."""
 
 
 @dataclass(slots=True)
@@ -37,7 +41,7 @@ class BatchProgress:
     first_ordinal: int
     members: int
     digest: str
-    stages: dict[Stage, StageState] = field(default_factory=dict)
+    stages: dict[Stage, StageState] = field(default_factory=lambda: {Stage.EXTRACT: StageState.DONE})
     stored: int = 0
     rejected: int = 0
     skipped: int = 0
@@ -51,9 +55,31 @@ class BatchProgress:
     def is_done(self, stages: Iterable[Stage]) -> bool:
         return all(self.state(stage) is StageState.DONE for stage in stages)
 
+    @property
+    def is_transcribed(self) -> bool:
+        return self.state(Stage.TRANSCRIBE) is StageState.DONE
+
     def owes(self, stage: Stage) -> bool:
         """Transcribed, but this effect of it is still to come."""
-        return self.state(Stage.TRANSCRIBE) is StageState.DONE and self.state(stage) is not StageState.DONE
+        return self.is_transcribed and self.state(stage) is not StageState.DONE
+
+    def transcribed(self, event: BatchTranscribed) -> None:
+        self.stored, self.rejected, self.skipped = event.stored, event.rejected, event.skipped
+        self.audio_seconds = event.audio_seconds
+        # Rows and files of an earlier transcription are not those of this one.
+        self.stages = {Stage.EXTRACT: StageState.DONE, Stage.TRANSCRIBE: StageState.DONE}
+        self.updated_at, self.error = event.at, None
+
+    def affected(self, stage: Stage, at: str, *, error: str | None = None) -> None:
+        """An effect has come about, or, with an ``error``, was given up. What has come about once stays so."""
+        if not self.owes(stage):
+            return
+        self.stages[stage] = StageState.DONE if error is None else StageState.FAILED
+        self.updated_at = at
+        if error is not None:
+            self.error = error
+        elif StageState.FAILED not in self.stages.values():
+            self.error = None
 
 
 @dataclass(slots=True)
@@ -75,27 +101,24 @@ class ArchiveProgress:
                 self.attempt, self.ended = event, None
                 self.started_at = self.started_at or event.at
             case AttemptEnded():
-                self.ended = event
+                # The last words of a job that another one took over from are about an attempt that is over anyway.
+                if self.attempt is not None and self.attempt.attempt == event.attempt:
+                    self.ended = event
             case ArchiveRead():
                 self.read = event
                 self.batches = {index: batch for index, batch in self.batches.items() if index < event.batches}
             case BatchExtracted():
-                self._extracted(event)
-            case BatchTranscribed():
-                batch = self.batches[event.batch]
-                batch.stored, batch.rejected, batch.skipped = event.stored, event.rejected, event.skipped
-                batch.audio_seconds = event.audio_seconds
-                self._done(event.batch, Stage.TRANSCRIBE, event.at)
-            case BatchRecorded():
-                self._done(event.batch, Stage.RECORD, event.at)
-            case BatchUploaded():
-                self._done(event.batch, Stage.UPLOAD, event.at)
-            case BatchConfirmed():
-                self._done(event.batch, Stage.CONFIRM, event.at)
-            case StageFailed():
-                batch = self.batches[event.batch]
-                batch.stages[event.stage] = StageState.FAILED
-                batch.error, batch.updated_at = event.error, event.at
+                known = self.batches.get(event.batch)
+                if known is None or known.digest != event.digest:
+                    self.batches[event.batch] = BatchProgress(
+                        event.batch, event.first_ordinal, event.members, event.digest, updated_at=event.at
+                    )
+            case ClipTranscribed():
+                pass  # counts with its BatchTranscribed
+            case _:
+                # A batch may be gone by then: its archive was replaced by a shorter one.
+                if (batch := self.batches.get(event.batch)) is not None:
+                    _apply_to_batch(batch, event)
 
     @property
     def stages(self) -> list[Stage]:
@@ -132,23 +155,26 @@ class ArchiveProgress:
             return ArchiveState.DAMAGED, self.read.damage.value
         return ArchiveState.DONE, None
 
-    def _extracted(self, event: BatchExtracted) -> None:
-        known = self.batches.get(event.batch)
-        if known is None or known.digest != event.digest:
-            self.batches[event.batch] = BatchProgress(event.batch, event.first_ordinal, event.members, event.digest)
-        self._done(event.batch, Stage.EXTRACT, event.at)
 
-    def _done(self, index: int, stage: Stage, at: str) -> None:
-        batch = self.batches[index]
-        batch.stages[stage] = StageState.DONE
-        batch.updated_at = at
-        if StageState.FAILED not in batch.stages.values():
-            batch.error = None
+def _apply_to_batch(
+    batch: BatchProgress, event: BatchTranscribed | BatchRecorded | BatchUploaded | BatchConfirmed | StageFailed
+) -> None:
+    match event:
+        case BatchTranscribed():
+            batch.transcribed(event)
+        case BatchRecorded():
+            batch.affected(Stage.RECORD, event.at)
+        case BatchUploaded():
+            batch.affected(Stage.UPLOAD, event.at)
+        case BatchConfirmed():
+            batch.affected(Stage.CONFIRM, event.at)
+        case StageFailed():
+            batch.affected(event.stage, event.at, error=event.error)
 
 
 def read_progress(journal: Path) -> ArchiveProgress:
     """What the whole journal says; an archive that nobody has worked on yet when there is none."""
     progress = ArchiveProgress()
-    for event, _ in read_events(journal):
-        progress.apply(event)
+    for entry in read_entries(journal):
+        progress.apply(entry.event)
     return progress

@@ -128,10 +128,9 @@ def one_day(day: str) -> DayStatus | None:
 
 
 def days_with(states: Iterable[ArchiveState]) -> list[str]:
-    """Days that have an archive in one of these states, or that owe something."""
-    wanted = ArchiveRow.state.in_([state.value for state in states])
-    rows = ArchiveRow.select(ArchiveRow.day).where(wanted).distinct().order_by(ArchiveRow.day)
-    return [row.day for row in rows]
+    """Days that have an archive in one of these states."""
+    rows = ArchiveRow.select(ArchiveRow.day).where(ArchiveRow.state.in_(list(states))).distinct()
+    return [row.day for row in rows.order_by(ArchiveRow.day)]
 
 
 def _archive_status(row: ArchiveRow) -> ArchiveStatus:

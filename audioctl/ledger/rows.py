@@ -18,21 +18,17 @@ _KNOWN_BEFORE_DECODING = {Reason.EMPTY, Reason.TOO_LARGE, Reason.UNSAFE_NAME}
 
 
 def archive_values(progress: ArchiveProgress, *, lease_is_held: bool) -> dict[str, Any]:
-    """The columns of ``archives`` that a journal decides; none for a journal without an attempt."""
-    attempt, ended = progress.attempt, progress.ended
-    if attempt is None:
+    """Every column of ``archives`` that the journal of an archive decides; none while nobody has begun on it."""
+    if progress.attempt is None:
         return {}
-    state, reason = progress.state(lease_is_held=lease_is_held)
+    return journal_values(progress) | verdict_values(progress, _batch_error(progress), lease_is_held=lease_is_held)
+
+
+def journal_values(progress: ArchiveProgress) -> dict[str, Any]:
+    """The columns that only new lines in the journal change."""
     batches = list(progress.batches.values())
     return {
-        "path": attempt.archive.path,
-        "state": state,
-        "reason": reason,
-        "error": _error(progress),
-        "attempt": attempt.attempt,
-        "run_id": attempt.run_id,
-        "job_id": attempt.job_id,
-        "node": attempt.node,
+        "attempt": progress.attempt.attempt if progress.attempt else 0,
         "batches_seen": len(batches),
         "batches_done": sum(batch.is_done(progress.stages) for batch in batches),
         "batches_failed": sum(StageState.FAILED in batch.stages.values() for batch in batches),
@@ -44,10 +40,27 @@ def archive_values(progress: ArchiveProgress, *, lease_is_held: bool) -> dict[st
         "owed_record": progress.owed(Stage.RECORD, Stage.CONFIRM),
         "owed_upload": progress.owed(Stage.UPLOAD),
         "started_at": progress.started_at,
-        "finished_at": ended.at if ended else None,
-        "attempt_started": _json(attempt),
-        "attempt_ended": _json(ended),
+        "batch_error": _batch_error(progress),
+        "attempt_started": _json(progress.attempt),
+        "attempt_ended": _json(progress.ended),
         "archive_read": _json(progress.read),
+    }
+
+
+def verdict_values(progress: ArchiveProgress, batch_error: str | None, *, lease_is_held: bool) -> dict[str, Any]:
+    """The columns that tell how the newest attempt goes or ended; ``progress`` needs no batches for it."""
+    attempt, ended, read = progress.attempt, progress.ended, progress.read
+    assert attempt is not None
+    state, reason = progress.state(lease_is_held=lease_is_held)
+    return {
+        "path": attempt.archive.path,
+        "run_id": attempt.run_id,
+        "job_id": attempt.job_id,
+        "node": attempt.node,
+        "state": state,
+        "reason": reason,
+        "error": (ended and ended.error) or (read and read.detail) or batch_error,
+        "finished_at": ended.at if ended else None,
     }
 
 
@@ -82,18 +95,22 @@ def rejection_values(day: str, slot: str, batch: int, clip: ClipRecord) -> dict[
     }
 
 
-def restore_progress(row: ArchiveRow) -> ArchiveProgress:
-    """What the journal said up to ``row.journal_offset``."""
-    if not row.journal_offset:
-        return ArchiveProgress()
-    rows = BatchRow.select().where((BatchRow.day == row.day) & (BatchRow.slot == row.slot))
+def restore_attempt(row: ArchiveRow) -> ArchiveProgress:
+    """What the journal said up to ``row.journal_offset``, without the batches."""
     return ArchiveProgress(
         attempt=_decode(row.attempt_started, AttemptStarted),
         started_at=row.started_at,
         ended=_decode(row.attempt_ended, AttemptEnded),
         read=_decode(row.archive_read, ArchiveRead),
-        batches={batch.batch: _batch(batch) for batch in rows},
     )
+
+
+def restore_progress(row: ArchiveRow) -> ArchiveProgress:
+    """What the journal said up to ``row.journal_offset``."""
+    progress = restore_attempt(row)
+    rows = BatchRow.select().where((BatchRow.day == row.day) & (BatchRow.slot == row.slot))
+    progress.batches = {batch.batch: _batch(batch) for batch in rows}
+    return progress
 
 
 def _batch(row: BatchRow) -> BatchProgress:
@@ -112,11 +129,7 @@ def _batch(row: BatchRow) -> BatchProgress:
     )
 
 
-def _error(progress: ArchiveProgress) -> str | None:
-    if progress.ended is not None and progress.ended.error:
-        return progress.ended.error
-    if progress.read is not None and progress.read.detail:
-        return progress.read.detail
+def _batch_error(progress: ArchiveProgress) -> str | None:
     return next((batch.error for batch in progress.batches.values() if batch.error), None)
 
 

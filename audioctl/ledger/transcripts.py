@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from audioctl.clips import ClipRecord, StoredFile
-from audioctl.ledger.events import ArchiveRead, BatchExtracted, BatchTranscribed, BatchUploaded, ClipTranscribed
-from audioctl.ledger.journal import read_events
+from audioctl.ledger.events import BatchTranscribed, BatchUploaded
+from audioctl.ledger.journal import read_entries
+from audioctl.ledger.progress import ArchiveProgress
+from audioctl.states import Stage, StageState
 
 
 @dataclass(slots=True)
@@ -23,25 +24,22 @@ class BatchTranscripts:
 
 def read_transcripts(journal: Path) -> dict[int, BatchTranscripts]:
     """Every transcribed batch of an archive by index; a batch that was done again counts as it was done last."""
-    batches: dict[int, BatchTranscripts] = {}
-    digests: dict[int, str] = {}
-    waiting: defaultdict[int, dict[int, ClipRecord]] = defaultdict(dict)
-    for event, _ in read_events(journal):
-        match event:
-            case BatchExtracted():
-                waiting.pop(event.batch, None)
-                if digests.get(event.batch) != event.digest:
-                    digests[event.batch] = event.digest
-                    batches.pop(event.batch, None)
-            case ClipTranscribed():
-                waiting[event.batch][event.clip.ordinal] = event.clip
-            case BatchTranscribed():
-                clips = waiting.pop(event.batch, {})
-                batches[event.batch] = BatchTranscripts(event.batch, [clips[ordinal] for ordinal in sorted(clips)])
-            case BatchUploaded():
-                batches[event.batch].files, batches[event.batch].destination = event.files, event.destination
-            case ArchiveRead():
-                batches = {index: batch for index, batch in batches.items() if index < event.batches}
+    progress = ArchiveProgress()
+    clips: dict[int, dict[int, ClipRecord]] = {}
+    uploads: dict[int, BatchUploaded] = {}
+    for entry in read_entries(journal):
+        progress.apply(entry.event)
+        match entry.event:
+            case BatchTranscribed(batch=index):
+                clips[index] = {clip.ordinal: clip for clip in entry.clips}
+            case BatchUploaded(batch=index):
+                uploads[index] = entry.event
             case _:
                 pass
-    return dict(sorted(batches.items()))
+    batches: dict[int, BatchTranscripts] = {}
+    for index, batch in sorted(progress.batches.items()):
+        if batch.is_transcribed:
+            batches[index] = BatchTranscripts(index, [clip for _, clip in sorted(clips[index].items())])
+            if batch.state(Stage.UPLOAD) is StageState.DONE:
+                batches[index].destination, batches[index].files = uploads[index].destination, uploads[index].files
+    return batches

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 
+from audioctl.errors import Drained
+
 
 class DrainRequest:
     """Set once, by a signal; the stages look at it between batches."""
@@ -21,6 +23,14 @@ class DrainRequest:
 
     def is_requested(self) -> bool:
         return self._requested.is_set()
+
+    def check(self) -> None:
+        """Raises Drained once it is requested."""
+        if self.is_requested():
+            raise Drained(
+                "Ended early by a signal; what is done is kept.",
+                hint="Run the same command again, or `audioctl resume`.",
+            )
 
     def remaining_seconds(self) -> float:
         """Until everything has to have ended; infinite while nobody asked."""

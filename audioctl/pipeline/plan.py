@@ -10,7 +10,7 @@ from audioctl.states import Stage, StageState
 
 
 class Action(Enum):
-    """What a batch that was read still needs."""
+    """What a batch that was read still needs of the archive."""
 
     TRANSCRIBE = auto()
     COPY = auto()
@@ -32,14 +32,6 @@ def needs_reading(progress: ArchiveProgress, *, from_batch: int = 0) -> bool:
     return any(
         (batch := progress.batches.get(index)) is None or not _is_transcribed(batch) or batch.owes(Stage.UPLOAD)
         for index in range(from_batch, progress.read.batches)
-    )
-
-
-def needs_recogniser(progress: ArchiveProgress) -> bool:
-    """Whether anything may have to be transcribed."""
-    return progress.read is None or any(
-        (batch := progress.batches.get(index)) is None or not _is_transcribed(batch)
-        for index in range(progress.read.batches)
     )
 
 

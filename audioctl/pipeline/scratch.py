@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import socket
+import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from audioctl.errors import ScratchError
-from audioctl.processes import process_started
 
-_PREFIX = "audioctl"
 _VARIABLES = ("SLURM_TMPDIR", "TMPDIR", "LOCAL_SCRATCH")
 
 
@@ -28,29 +28,46 @@ def scratch_root(setting: str, environ: Mapping[str, str]) -> Path:
 def scratch_folder(root: Path) -> Iterator[Path]:
     """A private folder below ``root``, removed at the end. What dead jobs of this node left there is removed too.
 
-    Raises ScratchError when it cannot be made.
+    A living job holds a lock on its folder, which the kernel lets go however the job ends; unlike a process id, it
+    means the same in every container. Raises ScratchError when the folder cannot be made.
     """
-    folder = root / f"{_PREFIX}.{socket.gethostname()}.{os.getpid()}.{process_started(os.getpid())}"
+    prefix = f"audioctl.{socket.gethostname()}."
     try:
         root.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(root)
-        folder.mkdir(mode=0o700)
+        for leftover in root.glob(f"{prefix}*"):
+            _remove_if_dead(leftover)
+        folder, lock = _locked_folder(root, prefix)
     except OSError as error:
         raise ScratchError(
-            f"The scratch folder {folder} cannot be made: {error.strerror}.",
+            f"No scratch folder can be made in {root}: {error.strerror}.",
             hint="Point paths.scratch to a local folder that you may write to.",
         ) from error
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
 
 
-def _remove_leftovers(root: Path) -> None:
-    """Only of processes of this node that are gone; others' folders cannot be judged from here."""
-    for folder in root.glob(f"{_PREFIX}.*"):
-        identity = folder.name.removeprefix(f"{_PREFIX}.").rsplit(".", 2)
-        if len(identity) != 3 or identity[0] != socket.gethostname() or not identity[1].isdigit():
-            continue
-        if process_started(int(identity[1])) != identity[2] and folder.owner() == Path(f"/proc/{os.getpid()}").owner():
+def _locked_folder(root: Path, prefix: str) -> tuple[Path, int]:
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=root))
+        try:
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            continue  # another job took it for a leftover before we could lock it
+        with suppress(OSError):  # a file system without locks: nobody can lock it to remove it either
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if folder.exists():
+            return folder, lock
+        os.close(lock)
+
+
+def _remove_if_dead(folder: Path) -> None:
+    with suppress(OSError):  # another user's, already removed, or locked by the living
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(lock)

@@ -24,7 +24,7 @@ def transcribe(batch: ConvertedBatch, engine: Engine, process_batch_size: int) -
 def _transcribe_clips(clips: Sequence[ConvertedClip], engine: Engine) -> Iterator[ClipRecord]:
     windows = [window for clip in clips for window in clip.windows]
     heard: defaultdict[int, list[tuple[Window, WindowTranscript]]] = defaultdict(list)
-    for window, transcript in zip(windows, engine.transcribe(windows) if windows else [], strict=True):
+    for window, transcript in zip(windows, engine.transcribe(windows), strict=True):
         heard[window.clip].append((window, transcript))
     for clip in clips:
         yield _stored_record(clip, heard[clip.member.ordinal], engine.model)

@@ -1,0 +1,33 @@
+"""What whoever starts the work on an archive has to say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from audioctl.engines.base import Engine
+from audioctl.pipeline.counters import Counters
+from audioctl.pipeline.drain import DrainRequest
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveJob:
+    """Which archive, and on whose behalf."""
+
+    day: str
+    slot: str
+    path: Path
+    run_id: str | None = None
+    job_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the work is given. ``load_engine`` is called only if something has to be transcribed; ``notify`` takes
+    messages for a person, from any thread."""
+
+    load_engine: Callable[[], Engine]
+    counters: Counters
+    drain: DrainRequest
+    notify: Callable[[str], None]

@@ -1,0 +1,419 @@
+"""Whatever an archive, a disk or a server does: it costs what it must, says what it is, and no good clip its words.
+
+Every test goes through the whole pipeline, and ends with the trouble mended and a second job that finishes the work.
+"""
+
+from __future__ import annotations
+
+import io
+import lzma
+import os
+import shutil
+import tarfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import psycopg
+import pytest
+import soundfile
+from archives import Entry, file_entry, special_entry, tar_bytes, write_archive
+from sounds import encoded, id3v1, id3v2, resample, silence, tone, video
+from speech import silent_clip, spoken_clips
+from sshd import HOST, Sshd, free_port
+from workspace import DAY, SLOT, Workspace, spoken
+
+from audioctl.clips import SAMPLE_RATE, ClipRecord
+from audioctl.cli.process import exit_code_for
+from audioctl.states import ClipState, ExitCode, Flag, Reason
+
+if TYPE_CHECKING:
+    from postgres import PostgresServer
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What becomes of a bad member. A stored clip of ``None`` text may say anything."""
+
+    state: ClipState
+    reason: Reason | None = None
+    flags: tuple[Flag, ...] = ()
+    text: str | None = None
+
+
+SILENT = Expected(ClipState.STORED, Reason.NO_SPEECH, (Flag.NO_SPEECH,), "")
+REJECTED_EMPTY = Expected(ClipState.REJECTED, Reason.EMPTY)
+UNDECODABLE = Expected(ClipState.REJECTED, Reason.UNDECODABLE)
+
+
+def cut_off_clip() -> bytes:
+    content = spoken_clips()[0].content
+    return content[: len(content) * 2 // 3]
+
+
+BAD_CLIPS: dict[str, tuple[str, Callable[[], bytes], Expected]] = {
+    "no bytes": ("a.mp3", lambda: b"", REJECTED_EMPTY),
+    "its end is missing": ("a.mp3", cut_off_clip, Expected(ClipState.STORED, None, (Flag.TRUNCATED,))),
+    "a web page": ("a.mp3", lambda: b"<html>503 Service Unavailable</html>\n", UNDECODABLE),
+    "random bytes": ("a.mp3", lambda: np.random.default_rng(1).bytes(20_000), UNDECODABLE),
+    "only a tag at its beginning": ("a.mp3", lambda: id3v2(b"Title", padding=500), REJECTED_EMPTY),
+    "only a tag at its end": ("a.mp3", lambda: id3v1(b"Title"), REJECTED_EMPTY),
+    "one sample": ("a.wav", lambda: wav(tone(1)[:1]), SILENT),
+    "no sample": ("a.wav", lambda: wav(tone(1)[:0]), REJECTED_EMPTY),
+    "silence": ("a.mp3", silent_clip, SILENT),
+    "a tone": ("a.mp3", lambda: encoded(tone(3), "mp3"), SILENT),
+    "a video with sound": ("a.mp3", lambda: video(tone(1)), SILENT),
+    "a video without sound": ("a.mp3", lambda: video(None), UNDECODABLE),
+    "a text": ("notes.txt", lambda: b"Recorded in the field.\n", Expected(ClipState.SKIPPED, Reason.NOT_AUDIO)),
+}
+
+
+def wav(samples: np.ndarray[tuple[int, ...], np.dtype[np.int16]]) -> bytes:
+    return sound_file(samples, "WAV")
+
+
+def sound_file(samples: np.ndarray[tuple[int, ...], np.dtype[np.int16]], container: str) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, SAMPLE_RATE, format=container)
+    return file.getvalue()
+
+
+def assert_became(record: ClipRecord, expected: Expected) -> None:
+    assert (record.state, record.reason, tuple(record.flags)) == (expected.state, expected.reason, expected.flags)
+    if expected.text is not None:
+        assert record.text == expected.text
+
+
+def assert_mended(workspace: Workspace) -> None:
+    """A second job finishes the work, as ``audioctl resume`` would have it done."""
+    result = workspace.process_tar()
+    assert result.returncode == ExitCode.DONE, result.stderr
+    workspace.assert_all_was_heard()
+
+
+@pytest.mark.parametrize("trouble", BAD_CLIPS)
+def test_a_bad_clip_costs_that_clip(trouble: str, workspace: Workspace) -> None:
+    name, content, expected = BAD_CLIPS[trouble]
+    workspace.write_between_clips(file_entry(name, content()))
+    assert exit_code_for(workspace.process()) == ExitCode.DONE
+    assert_became(workspace.records()[name], expected)
+    workspace.assert_all_was_heard()
+
+
+def test_all_bad_clips_together_cost_only_themselves(workspace: Workspace) -> None:
+    workspace.configure("extract", stream_batch_size=4)
+    entries: list[Entry] = []
+    for number, (name, content, _) in enumerate(BAD_CLIPS.values()):
+        good, said = spoken(1, first=number)
+        entries += [file_entry(f"{number}/{name}", content()), *good]
+        workspace.said |= said
+    write_archive(workspace.archive, entries)
+    assert exit_code_for(workspace.process()) == ExitCode.DONE
+    records = workspace.records()
+    for number, (name, _, expected) in enumerate(BAD_CLIPS.values()):
+        assert_became(records[f"{number}/{name}"], expected)
+    workspace.assert_all_was_heard()
+
+
+def test_an_archive_of_bad_clips_only_is_done(workspace: Workspace) -> None:
+    write_archive(workspace.archive, [file_entry(f"{number}.mp3", b"") for number in range(12)])
+    assert exit_code_for(workspace.process()) == ExitCode.DONE
+    assert {record.reason for record in workspace.records().values()} == {Reason.EMPTY}
+    workspace.assert_all_was_heard()
+
+
+def test_a_long_silence_is_a_clip_like_any_other(workspace: Workspace) -> None:
+    night = io.BytesIO()
+    with soundfile.SoundFile(night, "w", SAMPLE_RATE, channels=1, format="FLAC") as file:
+        for _ in range(30):
+            file.write(silence(60))
+    workspace.configure("extract", spool_above=50_000)
+    workspace.write_between_clips(file_entry("night.flac", night.getvalue()))
+    assert exit_code_for(workspace.process()) == ExitCode.DONE
+    record = workspace.records()["night.flac"]
+    assert_became(record, SILENT)
+    assert record.duration_seconds == 30 * 60
+    workspace.assert_all_was_heard()
+
+
+def test_a_clip_over_the_limit_is_too_large(workspace: Workspace) -> None:
+    workspace.configure("extract", max_member_size=100_000)
+    workspace.write_between_clips(file_entry("large.wav", wav(tone(10))))
+    assert exit_code_for(workspace.process()) == ExitCode.DONE
+    assert_became(workspace.records()["large.wav"], Expected(ClipState.REJECTED, Reason.TOO_LARGE))
+    workspace.assert_all_was_heard()
+
+
+@pytest.mark.parametrize("ending", ["MP3", "wav", "WAV", "m4a", "ogg", "flac", "opus", "webm", "aac", "mp4"])
+def test_every_container_is_heard(ending: str, workspace: Workspace) -> None:
+    clip = spoken_clips()[0]
+    samples, rate = soundfile.read(io.BytesIO(clip.content), dtype="int16")
+    kind = {"mp4": "m4a"}.get(ending, ending.lower())
+    content = clip.content if kind == "mp3" else encoded(resample(samples, rate, SAMPLE_RATE), kind)
+    workspace.write_between_clips(file_entry(f"a.{ending}", content))
+    workspace.said[f"a.{ending}"] = clip.text
+    assert exit_code_for(workspace.process()) == ExitCode.DONE
+    workspace.assert_all_was_heard()
+
+
+NAMES: list[tuple[str | bytes, str]] = [
+    ("one/two/three/four.mp3", "one/two/three/four.mp3"),
+    ("./here.mp3", "here.mp3"),
+    ("/etc/absolute.mp3", "etc/absolute.mp3"),
+    ("down/../up.mp3", "up.mp3"),
+    ("a/same.mp3", "a/same.mp3"),
+    ("b/same.mp3", "b/same.mp3"),
+    ("twice.mp3", "twice.mp3"),
+    ("twice.mp3", "twice.mp3~2"),
+    (" with  space .mp3", " with  space .mp3"),
+    ("'quoted\" $(touch gone) `id` ; & | * ? [a-z].mp3", "'quoted\" $(touch gone) `id` ; & | * ? [a-z].mp3"),
+    ("two\nlines.mp3", "two\nlines.mp3"),
+    (b"caf\xe9.mp3", "caf\\xe9.mp3"),
+    ("caf\u00e9.mp3", "caf\u00e9.mp3"),
+    ("cafe\u0301.mp3", "cafe\u0301.mp3"),
+    ("日本語 🎧.mp3", "日本語 🎧.mp3"),
+    ("-rf.mp3", "-rf.mp3"),
+    ("x" * 251 + ".mp3", "x" * 251 + ".mp3"),
+    ("é" * 125 + ".mp3", "é" * 125 + ".mp3"),
+    ("d/" * 150 + "deep.mp3", "d/" * 150 + "deep.mp3"),
+]
+
+
+def test_every_name_is_heard_and_stored_under_a_name_of_its_own(workspace: Workspace) -> None:
+    clips = spoken_clips()
+    entries = [file_entry(name, clip.content) for (name, _), clip in zip(NAMES, clips, strict=False)]
+    workspace.said = {member: clip.text for (_, member), clip in zip(NAMES, clips, strict=False)}
+    assert len(entries) == len(NAMES)
+    write_archive(workspace.archive, entries)
+    result = workspace.process_tar()
+    assert (result.returncode, result.stderr.count("did not arrive")) == (ExitCode.DONE, 0), result.stderr
+    workspace.assert_all_was_heard()
+    assert not (workspace.folder / "gone").exists()
+
+
+SPECIAL_MEMBERS: dict[str, tuple[Entry, Expected]] = {
+    "../outside.mp3": (
+        file_entry("../outside.mp3", spoken_clips()[0].content),
+        Expected(ClipState.REJECTED, Reason.UNSAFE_NAME),
+    ),
+    "symbolic": (special_entry("symbolic", tarfile.SYMTYPE, "/etc/passwd"), Expected(ClipState.SKIPPED, Reason.NOT_A_FILE)),
+    "hard": (special_entry("hard", tarfile.LNKTYPE, "/etc/passwd"), Expected(ClipState.SKIPPED, Reason.NOT_A_FILE)),
+    "device": (special_entry("device", tarfile.CHRTYPE), Expected(ClipState.SKIPPED, Reason.NOT_A_FILE)),
+    "disk": (special_entry("disk", tarfile.BLKTYPE), Expected(ClipState.SKIPPED, Reason.NOT_A_FILE)),
+    "fifo": (special_entry("fifo", tarfile.FIFOTYPE), Expected(ClipState.SKIPPED, Reason.NOT_A_FILE)),
+    "folder": (special_entry("folder", tarfile.DIRTYPE), Expected(ClipState.SKIPPED, Reason.NOT_A_FILE)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SPECIAL_MEMBERS)
+def test_a_member_that_is_no_clip_of_the_archive_reaches_nothing_outside(name: str, workspace: Workspace) -> None:
+    entry, expected = SPECIAL_MEMBERS[name]
+    workspace.write_between_clips(entry)
+    before = {path for path in workspace.folder.parent.iterdir() if path != workspace.folder}
+    assert exit_code_for(workspace.process()) == ExitCode.DONE
+    assert_became(workspace.records()[name], expected)
+    assert {path for path in workspace.folder.parent.iterdir() if path != workspace.folder} == before
+    workspace.assert_all_was_heard()
+
+
+# Archives that are damaged
+
+
+def cut_at_60_percent(whole: bytes) -> bytes:
+    return whole[: len(whole) * 6 // 10]
+
+
+def cut_at_a_member(_: bytes) -> bytes:
+    """What is left of the tar is whole members, and the compressed stream around it is whole as well."""
+    entries, _said = spoken(7)
+    return lzma.compress(tar_bytes(entries)[: sum(_padded(entry) for entry in entries[:6])])
+
+
+def flip_a_byte(whole: bytes) -> bytes:
+    place = len(whole) * 6 // 10
+    return whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :]
+
+
+def _padded(entry: Entry) -> int:
+    return tarfile.BLOCKSIZE + -(-entry[0].size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+
+
+DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "cut at 60 %": (cut_at_60_percent, "is cut off after"),
+    "cut at a member's edge": (cut_at_a_member, "is cut off after 6 whole members"),
+    "a flipped byte": (flip_a_byte, "is corrupt"),
+    "no tar": (lambda _: b"<html>404 Not Found</html>\n" * 100, "is not a tar archive"),
+    "no bytes": (lambda _: b"", "is empty"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_archive_keeps_its_readable_head_until_a_whole_one_comes(damage: str, workspace: Workspace) -> None:
+    spoil, message = DAMAGES[damage]
+    workspace.write_clips(12)
+    workspace.archive = workspace.archive.with_suffix(".tar.xz")
+    entries, said = spoken(12)
+    write_archive(workspace.archive, entries)
+    whole = workspace.archive.read_bytes()
+
+    workspace.archive.write_bytes(spoil(whole))
+    result = workspace.process_tar()
+    assert result.returncode == ExitCode.LOOK
+    assert str(workspace.archive) in result.stderr
+    assert message in result.stderr
+    assert "damaged" in result.stdout
+    head = workspace.records()
+    workspace.said = {name: text for name, text in said.items() if name in head}
+    workspace.assert_all_was_heard()
+
+    again = workspace.process_tar()
+    assert (again.returncode, "nothing was left to transcribe" in again.stdout) == (ExitCode.LOOK, True)
+
+    workspace.archive.write_bytes(whole)
+    workspace.said = said
+    assert_mended(workspace)
+
+
+def test_an_archive_that_is_not_there_leaves_no_trace(workspace: Workspace) -> None:
+    result = workspace.process_tar()
+    assert result.returncode == ExitCode.FAILED
+    assert f"Cannot look at {workspace.archive}" in result.stderr
+    assert not workspace.journal.exists()
+    workspace.write_clips(3)
+    assert_mended(workspace)
+
+
+def test_an_archive_that_cannot_be_read_fails(workspace: Workspace) -> None:
+    workspace.archive.mkdir()
+    result = workspace.process_tar()
+    assert result.returncode == ExitCode.FAILED
+    assert f"Cannot read {workspace.archive}: Is a directory." in result.stderr
+    workspace.archive.rmdir()
+    workspace.write_clips(3)
+    assert_mended(workspace)
+
+
+# The machine
+
+
+def test_a_missing_model_is_a_matter_of_configuration(workspace: Workspace) -> None:
+    workspace.write_clips(7)
+    workspace.configure("transcribe", model="/no/such/model")
+    result = workspace.process_tar()
+    assert result.returncode == ExitCode.CONFIGURATION
+    assert "There is no model in /no/such/model" in result.stderr
+    workspace.configure("transcribe", model="bundled")
+    assert_mended(workspace)
+
+
+def test_a_missing_rsync_is_a_matter_of_configuration(workspace: Workspace) -> None:
+    workspace.write_clips(7)
+    result = workspace.process_tar(environment={"PATH": str(workspace.folder)})
+    assert result.returncode == ExitCode.CONFIGURATION
+    assert "There is no rsync on this machine" in result.stderr
+    assert_mended(workspace)
+
+
+def test_a_scratch_folder_that_cannot_be_made_is_named(workspace: Workspace) -> None:
+    workspace.write_clips(7)
+    workspace.scratch.write_text("a file, not a folder")
+    result = workspace.process_tar()
+    assert result.returncode == ExitCode.FAILED
+    assert f"No scratch folder can be made in {workspace.scratch}" in result.stderr
+    workspace.scratch.unlink()
+    assert_mended(workspace)
+
+
+@pytest.mark.parametrize("largest_file", [2_000, 9_000])
+def test_a_full_scratch_ends_the_job_and_keeps_what_is_done(largest_file: int, workspace: Workspace) -> None:
+    workspace.write_clips(12)
+    result = workspace.process_tar(largest_file=largest_file)
+    assert result.returncode == ExitCode.FAILED
+    assert "could not be written" in result.stderr
+    assert workspace.scratch_content() == []
+    workspace.wait_until_no_process_is_left()
+    assert_mended(workspace)
+
+
+# The destination
+
+
+def test_files_stay_owed_to_a_destination_that_is_no_folder(workspace: Workspace) -> None:
+    workspace.write_clips(7)
+    workspace.storage.write_text("a file, not a folder")
+    result = workspace.process_tar()
+    assert result.returncode == ExitCode.LOOK
+    assert "7 files to upload" in result.stdout
+    assert "did not arrive" in result.stderr
+    workspace.storage.unlink()
+    assert_mended(workspace)
+
+
+def test_files_stay_owed_to_a_server_that_is_down(workspace: Workspace) -> None:
+    workspace.write_clips(7)
+    sshd = Sshd(workspace.folder / "sshd")
+    workspace.configure(
+        "upload",
+        destination=f"{sshd.login}:{workspace.storage}",
+        ssh_key=str(sshd.client_key),
+        ssh_options=tuple(sshd.options),
+    )
+    result = workspace.process_tar()
+    assert result.returncode == ExitCode.LOOK
+    assert f"{sshd.login} refuses the connection" in result.stderr
+    assert "7 files to upload" in result.stdout
+    with sshd:
+        assert_mended(workspace)
+
+
+# The database
+
+
+def test_rows_stay_owed_to_a_database_that_refuses_us(
+    workspace: Workspace, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace.write_clips(7)
+    workspace.configure("database", enabled=True)
+    monkeypatch.setenv("DB_CREDS", f"{database} password=wrong-horse host={HOST} user=clerk")
+    result = workspace.process_tar()
+    assert result.returncode == ExitCode.LOOK
+    assert "PostgreSQL refuses these credentials" in result.stderr
+    assert "7 rows to record" in result.stdout
+    assert "wrong-horse" not in result.stderr + result.stdout + workspace.journal.read_text()
+    monkeypatch.setenv("DB_CREDS", database)
+    assert workspace.audioctl("db", "upgrade").returncode == ExitCode.DONE
+    assert_mended(workspace)
+    assert recorded_texts(database) == sorted(workspace.said.values())
+
+
+def test_rows_stay_owed_to_a_database_without_our_tables(workspace: Workspace, database: str) -> None:
+    workspace.write_clips(7)
+    workspace.configure("database", enabled=True)
+    result = workspace.process_tar()
+    assert result.returncode == ExitCode.LOOK
+    assert "audioctl db upgrade" in result.stderr
+    assert workspace.audioctl("db", "upgrade").returncode == ExitCode.DONE
+    assert_mended(workspace)
+    assert recorded_texts(database) == sorted(workspace.said.values())
+
+
+def test_rows_stay_owed_to_a_database_that_is_away(workspace: Workspace, database: str, postgres: PostgresServer) -> None:
+    workspace.write_clips(7)
+    workspace.configure("database", enabled=True)
+    assert workspace.audioctl("db", "upgrade").returncode == ExitCode.DONE
+    postgres.stop()
+    try:
+        result = workspace.process_tar()
+    finally:
+        postgres.start()
+    assert result.returncode == ExitCode.LOOK
+    assert "PostgreSQL does not answer" in result.stderr
+    assert_mended(workspace)
+    assert recorded_texts(database) == sorted(workspace.said.values())
+
+
+def recorded_texts(database: str) -> list[str]:
+    with psycopg.connect(database) as connection:
+        return sorted(text for (text,) in connection.execute("select transcript_text from transcripts"))

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audioctl import __version__
-from audioctl.archives import Archive
+from audioctl.archives import Archive, ArchiveIdentity, archive_identity
 from audioctl.clock import utc_now
 from audioctl.configuration import dump_toml
+from audioctl.errors import ArchiveUnreadableError
 from audioctl.executors.base import Executor
 from audioctl.ledger.events import ArchiveFile
 from audioctl.ledger.queries import ArchiveStatus
@@ -63,6 +64,21 @@ def decide_resumption(archive: Archive, status: ArchiveStatus, read_file: Archiv
             return Decision(archive, False, "cancelled; submit it again with submit-tar or submit-day")
         case _:
             return Decision(archive, False, f"{status.state}")
+
+
+def known_archive(day: str, status: ArchiveStatus, read_file: ArchiveFile | None) -> Archive:
+    """The archive of a status as its file is now.
+
+    Where there is no file any more, as it was read: what is owed to the database does not need it, and nothing has
+    taken its place. The job says so if something does need it.
+    """
+    path = Path(status.path)
+    try:
+        identity = archive_identity(path)
+    except ArchiveUnreadableError:
+        read = (read_file.size_bytes, read_file.mtime_ns) if read_file else (0, 0)
+        identity = ArchiveIdentity(*read)
+    return Archive(day, status.slot, path, identity.size_bytes, identity.mtime_ns)
 
 
 def prepare_run(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,11 +58,12 @@ def demo(
     heard = list(exported_clips(Path(settings.paths.state_dir), DAY, SLOTS))
     _print_transcripts(heard, said)
     config = _as_typed(_write_config(folder, settings))
+    program = "audioctl" if shutil.which("audioctl") else _as_typed(Path(sys.argv[0]).absolute())
     note(
         "\nLook further:\n"
-        f"  audioctl --config {config} status {DAY}\n"
-        f"  audioctl --config {config} export {DAY} --format vtt\n"
-        f"  audioctl --config {config} verify {DAY} --checksum\n"
+        f"  {program} --config {config} status {DAY}\n"
+        f"  {program} --config {config} export {DAY} --format vtt\n"
+        f"  {program} --config {config} verify {DAY} --checksum\n"
         f"The Opus copies are below {_as_typed(Path(settings.upload.destination))}."
     )
 

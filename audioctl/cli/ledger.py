@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -22,27 +22,26 @@ def register(app: typer.Typer) -> None:
 
 def rebuild(context: typer.Context) -> None:
     """Build the ledger anew from the runs and the journals, which lose nothing by it."""
-    from audioctl.ledger.models import ledger_path
+    from audioctl.ledger.models import empty_ledger, ledger_path
     from audioctl.ledger.queries import all_days
 
     settings = settings_in_force(context)
-    path = ledger_path(Path(settings.paths.state_dir))
-    for part in (path, path.with_name(path.name + "-journal")):
-        part.unlink(missing_ok=True)
+    state_dir = Path(settings.paths.state_dir)
+    empty_ledger(state_dir)
     with fresh_ledger(settings):
         days = all_days()
         archives = sum(day.totals.archives for day in days)
-    note(f"Rebuilt {path}: {archives:,} archives of {len(days):,} days.")
+    note(f"Rebuilt {ledger_path(state_dir)}: {archives:,} archives of {len(days):,} days.")
 
 
 @contextmanager
-def fresh_ledger(settings: Settings) -> Iterator[None]:
-    """The ledger, brought up to date, for ``audioctl.ledger.queries``."""
+def fresh_ledger(settings: Settings, days: Collection[str] | None = None) -> Iterator[None]:
+    """The ledger, brought up to date (for these days, or for all), for ``audioctl.ledger.queries``."""
     from audioctl.executors.registry import living_jobs
     from audioctl.ledger.absorb import refresh
     from audioctl.ledger.models import open_ledger
 
     state_dir = Path(settings.paths.state_dir)
     with open_ledger(state_dir) as database:
-        refresh(database, state_dir, partial(living_jobs, state_dir))
+        refresh(database, state_dir, partial(living_jobs, state_dir), days)
         yield

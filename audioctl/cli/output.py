@@ -74,7 +74,9 @@ def print_table(columns: Sequence[Column], rows: Iterable[Sequence[str | Text]])
         console.print(lines, soft_wrap=True)
     else:
         table = make_table(columns, cells)
-        console.print(table, width=None if console.is_terminal else console.measure(table).maximum)
+        if not console.is_terminal:
+            console = Console(highlight=False, width=max(console.measure(table).maximum, 1))
+        console.print(table)
 
 
 def _aligned(row: Sequence[Text], columns: Sequence[Column], widths: Sequence[int]) -> Text:

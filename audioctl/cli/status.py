@@ -62,23 +62,32 @@ def status(
     if watch and not as_json:
         _watch(settings, wanted, failed)
         return
-    days = _look(settings, wanted, failed)
     if as_json:
-        print_json({"schema": JSON_SCHEMA, "generated_at": utc_now(), "days": days})
+        print_json({"schema": JSON_SCHEMA, "generated_at": utc_now(), "days": _look_closely(settings, wanted, failed)})
         return
+    days = _look(settings, wanted, failed)
     if not days:
         note(_nothing_known(wanted, failed))
     _print(days, one_day=wanted is not None or failed)
 
 
 def _look(settings: Settings, wanted: Sequence[str] | None, failed: bool) -> list[DayStatus]:
-    from audioctl.ledger.queries import all_days, days_with, one_day
+    """What the table shows: without ``wanted`` one row a day, or the archives of the days that have failed ones."""
+    from audioctl.ledger.queries import all_days
 
-    with fresh_ledger(settings):
-        if wanted is None and not failed:
+    if wanted is None and not failed:
+        with fresh_ledger(settings):
             return all_days()
+    return _look_closely(settings, wanted, failed)
+
+
+def _look_closely(settings: Settings, wanted: Sequence[str] | None, failed: bool) -> list[DayStatus]:
+    """Days with their archives."""
+    from audioctl.ledger.queries import days_with, one_day
+
+    with fresh_ledger(settings, wanted):
         if wanted is None:
-            wanted = days_with(_WANTS_A_LOOK)
+            wanted = days_with(_WANTS_A_LOOK if failed else ArchiveState)
         days = [status for day in wanted if (status := one_day(day)) is not None]
     if failed:
         for status in days:

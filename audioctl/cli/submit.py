@@ -23,12 +23,11 @@ from audioctl.cli.flags import PIPELINE_KEYS, settings_flags
 from audioctl.cli.ledger import fresh_ledger
 from audioctl.cli.output import Column, note, print_json, print_line, print_table, size
 from audioctl.days import parse_day, parse_days, parse_slot
-from audioctl.errors import ArchiveUnreadableError, UsageError
+from audioctl.errors import UsageError
 from audioctl.settings import Settings
 from audioctl.states import ArchiveState, ExitCode
 
 if TYPE_CHECKING:
-    from audioctl.archives import Archive
     from audioctl.ledger.events import ArchiveFile
     from audioctl.ledger.queries import ArchiveStatus
     from audioctl.submission import Decision, PreparedRun
@@ -125,7 +124,7 @@ def resume(
     That is: what failed, was lost or ended early, or is owed; and damaged archives that were replaced.
     """
     from audioctl.ledger.queries import days_with
-    from audioctl.submission import choose_slots, decide_resumption
+    from audioctl.submission import choose_slots, decide_resumption, known_archive
 
     slots = [parse_slot(text) for text in slot or []]
     if days is None:
@@ -136,7 +135,9 @@ def resume(
     decisions = []
     for day in wanted:
         statuses, files = _known(settings, day)
-        archives = choose_slots((_archive(day, status) for status in statuses.values()), slots)
+        archives = choose_slots(
+            [known_archive(day, status, files.get(slot)) for slot, status in statuses.items()], slots
+        )
         decisions += [decide_resumption(found, statuses[found.slot], files.get(found.slot)) for found in archives]
     to_do = [decision for decision in decisions if decision.submit]
     to_tell = [decision for decision in decisions if not decision.submit and "damaged" in decision.why]
@@ -154,21 +155,10 @@ def resume(
 def _known(settings: Settings, day: str) -> tuple[dict[str, ArchiveStatus], dict[str, ArchiveFile]]:
     from audioctl.ledger.queries import files_read, one_day
 
-    with fresh_ledger(settings):
+    with fresh_ledger(settings, [day]):
         status = one_day(day)
         archives = (status.archives or []) if status else []
         return {archive.slot: archive for archive in archives}, files_read(day)
-
-
-def _archive(day: str, status: ArchiveStatus) -> Archive:
-    from audioctl.archives import Archive, ArchiveIdentity, archive_identity
-
-    try:
-        identity = archive_identity(Path(status.path))
-    except ArchiveUnreadableError:
-        # What is owed to the database does not need it; the job says so if something else does.
-        identity = ArchiveIdentity(0, 0)
-    return Archive(day, status.slot, Path(status.path), identity.size_bytes, identity.mtime_ns)
 
 
 def _submit(

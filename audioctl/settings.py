@@ -137,7 +137,7 @@ class Transcribe(Struct, frozen=True, forbid_unknown_fields=True):
     model: Annotated[
         NameOrFolder,
         Meta(
-            description="A faster-whisper model: a name, or the folder of a CTranslate2 model. "
+            description="A faster-whisper model: a name that `audioctl model fetch` brought here, or a folder. "
             '"bundled" is the small one for tests that knows 72 words.'
         ),
     ] = "large-v3-turbo"

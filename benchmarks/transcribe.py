@@ -1,4 +1,4 @@
-"""What batches across clips gain: ``python benchmarks/transcribe.py [--clips 96] [--model bundled] [--device cpu]``.
+"""What batches across clips gain: ``python benchmarks/transcribe.py [--clips 48] [--model bundled] [--device cpu]``.
 
 Our engine and faster-whisper hear the same decoded clips with the same beam and detect the language of each. The
 ways take turns, so that a change in the machine's speed hits all of them, and the medians are printed as ratios, with
@@ -35,7 +35,7 @@ THEIR_BATCHES = "its batched pipeline, clip by clip"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clips", type=int, default=96)
+    parser.add_argument("--clips", type=int, default=48)
     parser.add_argument("--model", default="bundled", help="name or folder, as transcribe.model takes it")
     parser.add_argument("--device", choices=["auto", "cuda", "cpu"], default="cpu")
     parser.add_argument("--compute-type", default="default")

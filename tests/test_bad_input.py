@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import io
 import lzma
-import os
-import shutil
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,11 +19,11 @@ import soundfile
 from archives import Entry, file_entry, special_entry, tar_bytes, write_archive
 from sounds import encoded, id3v1, id3v2, resample, silence, tone, video
 from speech import silent_clip, spoken_clips
-from sshd import HOST, Sshd, free_port
-from workspace import DAY, SLOT, Workspace, spoken
+from sshd import HOST, Sshd
+from workspace import Workspace, spoken
 
-from audioctl.clips import SAMPLE_RATE, ClipRecord
 from audioctl.cli.process import exit_code_for
+from audioctl.clips import SAMPLE_RATE, ClipRecord
 from audioctl.states import ClipState, ExitCode, Flag, Reason
 
 if TYPE_CHECKING:
@@ -193,18 +190,17 @@ def test_every_name_is_heard_and_stored_under_a_name_of_its_own(workspace: Works
     assert not (workspace.folder / "gone").exists()
 
 
+UNSAFE = Expected(ClipState.REJECTED, Reason.UNSAFE_NAME)
+NO_FILE = Expected(ClipState.SKIPPED, Reason.NOT_A_FILE)
 SPECIAL_MEMBERS: dict[str, tuple[Entry, Expected]] = {
-    "../outside.mp3": (
-        file_entry("../outside.mp3", spoken_clips()[0].content),
-        Expected(ClipState.REJECTED, Reason.UNSAFE_NAME),
-    ),
-    "symbolic": (special_entry("symbolic", tarfile.SYMTYPE, "/etc/passwd"), Expected(ClipState.SKIPPED, Reason.NOT_A_FILE)),
-    "hard": (special_entry("hard", tarfile.LNKTYPE, "/etc/passwd"), Expected(ClipState.SKIPPED, Reason.NOT_A_FILE)),
-    "device": (special_entry("device", tarfile.CHRTYPE), Expected(ClipState.SKIPPED, Reason.NOT_A_FILE)),
-    "disk": (special_entry("disk", tarfile.BLKTYPE), Expected(ClipState.SKIPPED, Reason.NOT_A_FILE)),
-    "fifo": (special_entry("fifo", tarfile.FIFOTYPE), Expected(ClipState.SKIPPED, Reason.NOT_A_FILE)),
-    "folder": (special_entry("folder", tarfile.DIRTYPE), Expected(ClipState.SKIPPED, Reason.NOT_A_FILE)),
-}  # fmt: skip
+    "../outside.mp3": (file_entry("../outside.mp3", spoken_clips()[0].content), UNSAFE),
+    "symbolic": (special_entry("symbolic", tarfile.SYMTYPE, "/etc/passwd"), NO_FILE),
+    "hard": (special_entry("hard", tarfile.LNKTYPE, "/etc/passwd"), NO_FILE),
+    "device": (special_entry("device", tarfile.CHRTYPE), NO_FILE),
+    "disk": (special_entry("disk", tarfile.BLKTYPE), NO_FILE),
+    "fifo": (special_entry("fifo", tarfile.FIFOTYPE), NO_FILE),
+    "folder": (special_entry("folder", tarfile.DIRTYPE), NO_FILE),
+}
 
 
 @pytest.mark.parametrize("name", SPECIAL_MEMBERS)
@@ -399,7 +395,9 @@ def test_rows_stay_owed_to_a_database_without_our_tables(workspace: Workspace, d
     assert recorded_texts(database) == sorted(workspace.said.values())
 
 
-def test_rows_stay_owed_to_a_database_that_is_away(workspace: Workspace, database: str, postgres: PostgresServer) -> None:
+def test_rows_stay_owed_to_a_database_that_is_away(
+    workspace: Workspace, database: str, postgres: PostgresServer
+) -> None:
     workspace.write_clips(7)
     workspace.configure("database", enabled=True)
     assert workspace.audioctl("db", "upgrade").returncode == ExitCode.DONE

@@ -12,7 +12,20 @@ from typing import Annotated
 import typer
 
 from audioctl import __version__
-from audioctl.cli import config, database, demo, doctor, export, ledger, process, search, status, submit, verify
+from audioctl.cli import (
+    config,
+    database,
+    demo,
+    doctor,
+    export,
+    ledger,
+    model,
+    process,
+    search,
+    status,
+    submit,
+    verify,
+)
 from audioctl.cli.context import CliContext
 from audioctl.cli.output import note
 from audioctl.errors import AudioctlError
@@ -37,7 +50,7 @@ def build_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_global_options)
-    for group in (submit, process, status, export, search, verify, config, doctor, database, ledger, demo):
+    for group in (submit, process, status, export, search, verify, doctor, model, config, database, ledger, demo):
         group.register(app)
     return app
 

@@ -67,8 +67,8 @@ class TorchLogMel:
     def __call__(self, windows: Sequence[Samples], frames: int) -> Features:
         torch = self._torch
         with torch.inference_mode():
-            # The extractor mirrors both ends, but behind the sound it first puts a hop of silence: no frame that
-            # counts reaches what is mirrored there.
+            # The extractor mirrors both ends; but it first puts a hop of silence behind the sound, and no frame that
+            # counts reaches beyond that and its mirror image.
             sound = torch.from_numpy(_stacked(windows, frames * HOP + _FFT // 2)).to(self._device) / _FULL_SCALE
             spectrum = torch.stft(
                 torch.nn.functional.pad(sound, (_FFT // 2, 0), mode="reflect"),

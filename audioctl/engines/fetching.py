@@ -1,0 +1,46 @@
+"""Bringing a model from the Hugging Face Hub, once, where there is internet."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+
+from faster_whisper import available_models, download_model
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+from audioctl.engines.loading import find_model
+from audioctl.errors import ModelError
+
+
+def fetch_model(name: str, folder: Path | None) -> Path:
+    """The folder that holds the model afterwards: ``folder``, or the Hub's cache. Goes on where it was broken off.
+
+    Raises ModelError when there is no such model, no internet, or no room.
+    """
+    if "/" not in name and name not in available_models():
+        raise ModelError(
+            f"There is no model named {name}.",
+            hint=f"Known names: {', '.join(available_models())}; or OWNER/MODEL of the Hugging Face Hub.",
+        )
+    if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
+        raise ModelError("HF_HUB_OFFLINE is set, so nothing can be fetched.", hint="Unset it on this machine.")
+    try:
+        with warnings.catch_warnings():
+            # faster-whisper still gives the Hub's library an argument that it ignores.
+            warnings.filterwarnings("ignore", message=".*local_dir_use_symlinks")
+            fetched = Path(download_model(name, output_dir=str(folder.absolute()) if folder else None))
+    except (HfHubHTTPError, HFValidationError) as error:
+        raise ModelError(
+            f"The model {name} cannot be fetched: {_first_line(error)}", hint="Is it spelled right?"
+        ) from error
+    except OSError as error:  # the Hub's "cannot reach it and have no copy" is one, too
+        raise ModelError(
+            f"The model {name} cannot be fetched: {_first_line(error)}",
+            hint="This machine needs internet, and room in HF_HOME or in the folder. Run it again to go on.",
+        ) from error
+    return find_model(str(fetched))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

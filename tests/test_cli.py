@@ -167,3 +167,13 @@ def test_verify_finds_no_difference_and_then_the_one_that_was_made(processed: Pa
         victim.write_bytes(content)
     assert result.returncode == 3
     assert [found["problem"] for found in json.loads(result.stdout)["differences"]] == ["file has another size"]
+
+
+def test_a_day_found_by_a_relative_path_is_worked_on_in_the_background(tmp_path: Path) -> None:
+    make_demo_day(tmp_path / "archives" / DAY, DAY, ["12_00", "12_10"], clips_per_archive=3)
+    flags = ("--model", "bundled", "--device", "cpu")
+    waited = audioctl("submit-day", DAY, "--archives", "archives/{day}", *flags, "--wait", cwd=tmp_path)
+    assert waited.returncode == 0, waited.stderr
+    assert "2 of 2 archives are done" in waited.stderr
+    again = audioctl("submit-day", DAY, "--archives", "archives/{day}", *flags, cwd=tmp_path)
+    assert again.stdout.count("left alone: done") == 2

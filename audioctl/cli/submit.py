@@ -22,6 +22,7 @@ from audioctl.cli.arguments import (
 from audioctl.cli.flags import PIPELINE_KEYS, settings_flags
 from audioctl.cli.ledger import fresh_ledger
 from audioctl.cli.output import Column, note, print_json, print_line, print_table, size
+from audioctl.configuration import freeze
 from audioctl.days import parse_day, parse_days, parse_slot
 from audioctl.errors import UsageError
 from audioctl.settings import Settings
@@ -67,6 +68,7 @@ def submit_day(
     from audioctl.archives import archive_folder, find_archives
     from audioctl.submission import choose_slots, decide_submission
 
+    settings = freeze(settings, Path.cwd())
     slots = [parse_slot(text) for text in slot or []]
     decisions: list[Decision] = []
     for day in parse_days(days):
@@ -101,6 +103,7 @@ def submit_tar(
     from audioctl.archives import Archive, archive_identity
     from audioctl.submission import decide_submission
 
+    settings = freeze(settings, Path.cwd())
     identity = archive_identity(archive)
     found = Archive(parse_day(day), parse_slot(slot), archive.absolute(), identity.size_bytes, identity.mtime_ns)
     statuses, files = _known(settings, day)
@@ -126,6 +129,7 @@ def resume(
     from audioctl.ledger.queries import days_with
     from audioctl.submission import choose_slots, decide_resumption, known_archive
 
+    settings = freeze(settings, Path.cwd())
     slots = [parse_slot(text) for text in slot or []]
     if days is None:
         with fresh_ledger(settings):
@@ -170,16 +174,14 @@ def _submit(
     wait: bool,
     as_json: bool,
 ) -> None:
-    from audioctl.configuration import freeze
     from audioctl.executors.registry import executor_named
     from audioctl.submission import prepare_run, submit_run
 
     executor = executor_named(settings.submit.executor)
-    frozen = freeze(settings, Path.cwd())
     chosen = [decision.archive for decision in decisions if decision.submit]
     by_day = {day: [archive for archive in chosen if archive.day == day] for day in sorted({a.day for a in chosen})}
     concurrency = max_concurrent or settings.local.max_concurrent
-    runs = [prepare_run(day, archives, frozen, executor, concurrency) for day, archives in by_day.items()]
+    runs = [prepare_run(day, archives, settings, executor, concurrency) for day, archives in by_day.items()]
     if dry_run and not as_json:
         _print_decisions(decisions, {})
         _print_scripts(runs)

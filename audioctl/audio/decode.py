@@ -142,7 +142,7 @@ def _readers(sniffed: Sniffed | None) -> list[Callable[[BinaryIO], Iterator[av.A
     return [_read_with_ffmpeg]
 
 
-class _ForwardOnly(soundfile.SoundFile):
+class _ForwardOnly(soundfile.SoundFile):  # type: ignore[misc] # it has no types
     """A file that reads on from where it is. soundfile seeks there after every block, and mpg123 complains of that."""
 
     def seekable(self) -> bool:

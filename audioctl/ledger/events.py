@@ -101,10 +101,14 @@ class ArchiveRead(_Event, frozen=True, tag="archive_read", kw_only=True):
 
 
 class AttemptEnded(_Event, frozen=True, tag="attempt_ended", kw_only=True):
-    """The job let the archive go of its own accord. A job that was killed leaves no such line."""
+    """The job let the archive go of its own accord. A job that was killed leaves no such line.
+
+    It is the last line of a journal that nobody works on, so that a look at the end of the file tells how that went.
+    """
 
     attempt: int
     outcome: Outcome
+    damage: Damage | None = None
     error: str | None = None
 
 

@@ -29,7 +29,8 @@ def attempt(log: ProgressLog, job: ArchiveJob, settings: Settings) -> Iterator[A
     log.append(started)
 
     def end(outcome: Outcome, error: str | None = None) -> None:
-        log.append(AttemptEnded(at=utc_now(), attempt=started.attempt, outcome=outcome, error=error))
+        damage = log.progress.read.damage if log.progress.read else None
+        log.append(AttemptEnded(at=utc_now(), attempt=started.attempt, outcome=outcome, damage=damage, error=error))
 
     try:
         yield started

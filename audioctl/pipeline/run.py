@@ -22,6 +22,7 @@ from audioctl.ledger.transcripts import BatchTranscripts, read_transcripts
 from audioctl.pipeline.attempt import attempt
 from audioctl.pipeline.channel import made_ahead
 from audioctl.pipeline.convert import Converter
+from audioctl.pipeline.day_queue import told_queue
 from audioctl.pipeline.effects import Effects
 from audioctl.pipeline.job import ArchiveJob, Surroundings
 from audioctl.pipeline.log import ProgressLog, transcription_events
@@ -55,7 +56,7 @@ def process_archive(job: ArchiveJob, settings: Settings, around: Surroundings) -
         JournalWriter(journal, lease) as writer,
     ):
         log = ProgressLog(writer, read_progress(journal))
-        with attempt(log, job, settings):
+        with told_queue(job, settings, around.notify), attempt(log, job, settings):
             owing = {
                 index: found
                 for index, found in read_transcripts(journal).items()

@@ -60,6 +60,35 @@ def test_importing_the_command_line_imports_no_audio_library() -> None:
     assert result.stdout.strip() == "[]"
 
 
+WORKER_LIBRARIES = ("av", "ctranslate2", "faster_whisper", "numpy", "pebble", "soundfile", "torch", "zstandard")
+
+WITHOUT_WORKER_LIBRARIES = f"""
+import sys
+sys.modules.update(dict.fromkeys({WORKER_LIBRARIES!r}))  # to import one is an ImportError now
+from audioctl.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["status", DAY],
+        ["resume"],
+        ["export", DAY, "--format", "txt"],
+        ["verify", DAY],
+        ["submit-day", DAY, "--archives", "archives/{day}", "--dry-run"],
+        ["ledger", "rebuild"],
+        ["config", "show"],
+    ],
+)
+def test_a_login_node_needs_no_audio_library(arguments: list[str], processed: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", WITHOUT_WORKER_LIBRARIES, *arguments], cwd=processed, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "words"),
     [

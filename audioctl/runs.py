@@ -92,4 +92,4 @@ def runs_of_day(state_dir: Path, day: str) -> list[Run]:
     except FileNotFoundError:
         return []
     # A hidden one is being written, or its writer died.
-    return [read_run(folder / name) for name in names if not name.startswith(".")]
+    return [read_run(folder / name) for name in names if name[0] != "." and (folder / name / RUN_FILE).is_file()]

@@ -16,7 +16,8 @@ from journals import holder_process, write_holder
 from workspace import wait_until
 
 from audioctl.errors import ArchiveBusyError, JournalError, LeaseLostError
-from audioctl.ledger.lease import STALE_AFTER_SECONDS, Lease, live_holder
+from audioctl.ledger import lease as lease_module
+from audioctl.ledger.lease import STALE_AFTER_SECONDS, Lease, LeaseHolder, live_holder
 from audioctl.processes import boot_id, is_running, process_started
 
 AS_ROOT = [] if os.geteuid() == 0 else ["sudo", "-n"]
@@ -36,48 +37,79 @@ def make_old(path: Path, seconds: float = STALE_AFTER_SECONDS + 5) -> None:
     os.utime(path, (time.time() - seconds,) * 2)
 
 
-def race(paths: list[Path], barrier: Barrier) -> list[bool]:
-    """For each path, whether this process got the lease, and kept it until everybody else had tried."""
-    held = []
+def race(paths: list[Path], barrier: Barrier) -> list[tuple[bool, bool]]:
+    """For each path, whether this process got the lease, and whether it was still its own when all had tried."""
+    results = []
     for path in paths:
         barrier.wait()
         try:
+            # Not given back: the next round has another path, and this process stays alive until all are through.
             lease = acquire(path)
         except ArchiveBusyError:
             barrier.wait()
-            held.append(False)
+            results.append((False, False))
             continue
         barrier.wait()
         try:
             lease.check()
-            held.append(True)
+            results.append((True, True))
         except LeaseLostError:
-            held.append(False)
-        # Not given back: the next round has another path, and this process stays alive until all are through.
+            results.append((True, False))
     barrier.wait()
-    return held
+    return results
 
 
-def holders_of_each(paths: list[Path], racers: int) -> list[int]:
-    """How many of several processes got each of the leases."""
+def count_winners(paths: list[Path], racers: int) -> tuple[list[int], list[int]]:
+    """Of several processes, how many got each of the leases, and how many kept it."""
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager, context.Pool(racers) as pool:
         barrier = manager.Barrier(racers)
         results = pool.starmap(race, [(paths, barrier)] * racers, chunksize=1)
-    return [sum(held) for held in zip(*results, strict=True)]
+    rounds = list(zip(*results, strict=True))
+    return [sum(got for got, _ in each) for each in rounds], [sum(kept for _, kept in each) for each in rounds]
 
 
 def test_of_two_jobs_that_want_a_fresh_lease_exactly_one_gets_it(tmp_path: Path) -> None:
     paths = [tmp_path / f"{number}.lease" for number in range(ROUNDS)]
-    assert holders_of_each(paths, racers=2) == [1] * ROUNDS
+    assert count_winners(paths, racers=2) == ([1] * ROUNDS, [1] * ROUNDS)
 
 
-@pytest.mark.parametrize("racers", [2, 4])
-def test_of_jobs_that_want_the_lease_of_a_killed_one_exactly_one_gets_it(tmp_path: Path, racers: int) -> None:
+def test_of_two_jobs_that_want_the_lease_of_a_killed_one_exactly_one_gets_it(tmp_path: Path) -> None:
     paths = [tmp_path / f"{number}.lease" for number in range(ROUNDS)]
     with holder_process(*paths) as killed:
         killed.kill()
-    assert holders_of_each(paths, racers) == [1] * ROUNDS
+    assert count_winners(paths, racers=2) == ([1] * ROUNDS, [1] * ROUNDS)
+
+
+def test_of_many_jobs_that_want_the_lease_of_a_killed_one_exactly_one_keeps_it(tmp_path: Path) -> None:
+    """Of more than two, one may lose it to the next again, and finds out before its first journal line."""
+    paths = [tmp_path / f"{number}.lease" for number in range(ROUNDS)]
+    with holder_process(*paths) as killed:
+        killed.kill()
+    _, kept = count_winners(paths, racers=4)
+    assert kept == [1] * ROUNDS
+
+
+def test_a_job_that_comes_too_late_to_a_stale_lease_leaves_it_to_the_one_that_took_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_holder(path)
+    make_old(path)
+    remove_stale = lease_module._remove_stale
+    winners = []
+
+    def too_late(path: Path, stale: LeaseHolder) -> None:
+        monkeypatch.undo()
+        winners.append(acquire(path))
+        remove_stale(path, stale)
+
+    monkeypatch.setattr(lease_module, "_remove_stale", too_late)
+    with pytest.raises(ArchiveBusyError, match="job 77"):
+        acquire(path)
+    (winner,) = winners
+    winner.check()
+    winner.release()
+    assert list(path.parent.iterdir()) == []
 
 
 def test_a_held_lease_says_who_holds_it(path: Path) -> None:

@@ -7,6 +7,7 @@ journals' folder, and a run comes into being in the runs' folder; either changes
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Collection, Iterable
 from functools import cache
@@ -36,6 +37,12 @@ from audioctl.states import ArchiveState, ClipState
 _SETTLED_SECONDS = 10.0
 """A folder that changed this lately may change again within the same tick of its clock; it is looked at again."""
 
+_NO_FOLDERS = (0, 0)
+_NOT_SETTLED = (-1, -1)
+"""Times that no folder has, not even one that is gone."""
+
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+
 LivingJobs = Callable[[Run], Collection[str]]
 """Asked for the jobs (by id) of a run that may still begin or go on; see ``audioctl.executors``."""
 
@@ -59,12 +66,14 @@ def refresh(
     restless = _restless_days()
     for day in sorted(_days(state_dir) | seen.keys() if days is None else days):
         folders = _mtime_ns(state_dir / "journals" / day), _mtime_ns(state_dir / "runs" / day)
-        if day not in restless and seen.get(day) == folders:
+        if day not in restless and seen.get(day, _NO_FOLDERS) == folders:
             continue
+        is_settled = time.time() - max(folders) / 1e9 > _SETTLED_SECONDS
+        journals, runs = folders if is_settled else _NOT_SETTLED
         with database.atomic("IMMEDIATE"):
             refresh_day(state_dir, day, living_jobs)
-            if time.time() - max(folders) / 1e9 > _SETTLED_SECONDS:
-                DayRow.replace(day=day, journals_mtime_ns=folders[0], runs_mtime_ns=folders[1]).execute()
+            if seen.get(day) != (journals, runs):
+                DayRow.replace(day=day, journals_mtime_ns=journals, runs_mtime_ns=runs).execute()
 
 
 def refresh_day(state_dir: Path, day: str, living_jobs: LivingJobs) -> None:
@@ -210,7 +219,7 @@ def _delete(model: type[BatchRow] | type[RejectionRow], row: ArchiveRow, which: 
 
 
 def _days(state_dir: Path) -> set[str]:
-    return {name for kind in ("journals", "runs") for name in _names(state_dir / kind)}
+    return {name for kind in ("journals", "runs") for name in _names(state_dir / kind) if _DAY.fullmatch(name)}
 
 
 def _journal_slots(state_dir: Path, day: str) -> set[str]:

@@ -124,7 +124,7 @@ class JournalWriter:
         the lines; they may then be there in part, which no reader takes for more than it is.
         """
         lines = b"".join(_ENCODER.encode(event) + b"\n" for event in events)
-        if True:
+        with self._lock:
             self._lease.check()
             try:
                 append_lines(self._descriptor, lines)

@@ -26,8 +26,10 @@ def _m001_initial(database: SqliteDatabase) -> None:
     database.execute_sql("CREATE INDEX archives_by_state ON archives (state, reason, day)")
     # All that a table of all days needs, so that it reads 5 MB of a year instead of 50.
     database.execute_sql("""
-        CREATE INDEX archives_summary ON archives (day, state, started_at, finished_at, clips, stored, rejected, skipped,
-            audio_seconds, owed_record, owed_upload)""")
+        CREATE INDEX archives_summary ON archives (
+            day, state, started_at, finished_at,
+            clips, stored, rejected, skipped, audio_seconds, owed_record, owed_upload
+        )""")
     database.execute_sql("""
         CREATE TABLE batches (
             day TEXT NOT NULL, slot TEXT NOT NULL, batch INTEGER NOT NULL,

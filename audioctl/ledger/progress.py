@@ -55,6 +55,9 @@ class BatchProgress:
     def is_done(self, stages: Iterable[Stage]) -> bool:
         return all(self.state(stage) is StageState.DONE for stage in stages)
 
+    def has_failed(self, stages: Iterable[Stage]) -> bool:
+        return any(self.state(stage) is StageState.FAILED for stage in stages)
+
     @property
     def is_transcribed(self) -> bool:
         return self.state(Stage.TRANSCRIBE) is StageState.DONE

@@ -31,7 +31,7 @@ def journal_values(progress: ArchiveProgress) -> dict[str, Any]:
         "attempt": progress.attempt.attempt if progress.attempt else 0,
         "batches_seen": len(batches),
         "batches_done": sum(batch.is_done(progress.stages) for batch in batches),
-        "batches_failed": sum(StageState.FAILED in batch.stages.values() for batch in batches),
+        "batches_failed": sum(batch.has_failed(progress.stages) for batch in batches),
         "clips": sum(batch.stored + batch.rejected for batch in batches),
         "stored": sum(batch.stored for batch in batches),
         "rejected": sum(batch.rejected for batch in batches),
@@ -130,7 +130,7 @@ def _batch(row: BatchRow) -> BatchProgress:
 
 
 def _batch_error(progress: ArchiveProgress) -> str | None:
-    return next((batch.error for batch in progress.batches.values() if batch.error), None)
+    return next((batch.error for batch in progress.batches.values() if batch.has_failed(progress.stages)), None)
 
 
 def _json(value: msgspec.Struct | None) -> str | None:

@@ -21,8 +21,8 @@ from audioctl.runs import JOB_SCRIPT, write_run
 from audioctl.states import ExitCode, Stage
 from audioctl.submission import prepare_run
 
-CLIPS = 200
-"""In 40 batches: enough to be in the middle of."""
+CLIPS = 80
+"""In 16 batches: enough to be in the middle of."""
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1]
 

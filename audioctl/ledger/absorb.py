@@ -31,7 +31,7 @@ from audioctl.ledger.rows import (
     restore_progress,
     verdict_values,
 )
-from audioctl.runs import Run, RunArchive, runs_of_day
+from audioctl.runs import Run, RunArchive, log_path, runs_of_day
 from audioctl.states import ArchiveState, ClipState
 
 _SETTLED_SECONDS = 10.0
@@ -184,7 +184,8 @@ def _verdict(
         verdict = {"path": archive.path, "run_id": run.run_id, "job_id": archive.job_id, "node": None}
         if archive.job_id in living(run.run_id):
             return verdict | {"state": ArchiveState.SUBMITTED, "reason": None, "error": None, "finished_at": None}
-        error = "The job ended before it began to work on the archive; its log tells why."
+        log = log_path(Path("runs", run.day, run.run_id), row.slot)
+        error = f"The job ended before it began to work on the archive; in paths.state_dir, {log} tells why."
         return verdict | {"state": ArchiveState.FAILED, "reason": LOST, "error": error, "finished_at": None}
     if known.attempt is None:
         return {}

@@ -6,38 +6,26 @@ the one clip. The workers live as long as the job, so that no clip costs a progr
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
-
-from pebble import ProcessExpired, ProcessPool
+from typing import Generic, Self, TypeVar
 
 from audioctl.audio.decode import UnusableClipError
 from audioctl.audio.opus import DEFAULT_BITRATE, part_of
 from audioctl.audio.speech import SpeechFinder, WindowCutter
 from audioctl.clips import ConvertedBatch, ConvertedClip, Member, MemberBatch, OpusFile, SetAside
-from audioctl.errors import AudioctlError, Drained
+from audioctl.errors import Drained
 from audioctl.pipeline.clip_tasks import ClipTask, convert_clip, copy_clip
+from audioctl.pipeline.workers import WorkerDiedError, WorkerPool
 from audioctl.states import ClipState, Reason
 
 _SKIPPED = frozenset({Reason.NOT_AUDIO, Reason.NOT_A_FILE})
-
-_ATTEMPTS = 2
-"""How often a clip is given to a worker that then dies. The first time it may not have been the clip's fault: the
-kernel may have wanted the memory, or Slurm has sent SIGTERM to all processes of the job."""
-
-_LOOK_AFTER_POOL_SECONDS = 1.0
 
 Made = TypeVar("Made")
 Batch = TypeVar("Batch")
@@ -79,18 +67,12 @@ class Converter:
         clip_timeout_seconds: float = 600,
         work: Callable[[ClipTask], ConvertedClip] = convert_clip,
     ) -> None:
-        self._num_workers = num_workers
         self._scratch = scratch
         self._bitrate = bitrate
         self._finder = SpeechFinder if vad else WindowCutter
         self._clip_timeout_seconds = clip_timeout_seconds
         self._work = work
-        self._context = multiprocessing.get_context("forkserver")
-        self._lifeline, self._own_end = self._context.Pipe(duplex=False)
-        self._lock = threading.Lock()
-        self._futures: set[Future[Any]] = set()
-        self._killed = False
-        self._pool = self._new_pool()
+        self._pool = WorkerPool(num_workers, clip_timeout_seconds, _begin_worker, preload=["__main__", __name__])
 
     def __enter__(self) -> Self:
         return self
@@ -116,33 +98,11 @@ class Converter:
 
     def close(self) -> None:
         """Ends the workers once they have done what was started."""
-        self._pool.close()  # type: ignore[no-untyped-call]
-        self._join()
+        self._pool.close()
 
     def kill(self) -> None:
         """Ends the workers now; whoever waits for a batch gets Drained."""
-        with self._lock:
-            self._killed = True
-            unfinished = list(self._futures)
-        for future in unfinished:
-            future.cancel()
-        self._pool.stop()  # type: ignore[no-untyped-call]
-        self._join()
-
-    def _new_pool(self) -> ProcessPool:
-        # The libraries are loaded once, by the server, and the workers share that memory.
-        self._context.set_forkserver_preload(["__main__", __name__])
-        return ProcessPool(
-            max_workers=self._num_workers,
-            initializer=_begin_worker,
-            initargs=[self._lifeline],
-            context=self._context,
-        )
-
-    def _join(self) -> None:
-        self._pool.join()
-        self._lifeline.close()
-        self._own_end.close()
+        self._pool.kill()
 
     def _start(
         self,
@@ -155,8 +115,8 @@ class Converter:
                 aside = _set_aside(member, member.reason, member.detail)
                 return lambda: aside
             task = ClipTask(member, self._scratch / f"{member.ordinal:06d}.opus", self._bitrate, self._finder)
-            future = self._schedule(work, task)
-            return lambda: self._outcome(work, task, future)
+            future = self._submit(work, task)
+            return lambda: self._outcome(task, future)
 
         outcomes = [begin(member) for member in batch.members]
 
@@ -173,82 +133,33 @@ class Converter:
 
         return PendingBatch(collect)
 
-    def _schedule(self, work: Callable[[ClipTask], Made], task: ClipTask) -> Future[Made]:
-        self._mend()
-        with self._lock:
-            if self._killed:
-                raise _drained()
-            future: Future[Made] = self._pool.schedule(work, args=[task], timeout=self._clip_timeout_seconds)
-            self._futures.add(future)
-        future.add_done_callback(self._futures.discard)
-        return future
-
-    def _mend(self) -> None:
-        """The pool gives up when a worker dies that had nothing to do, and forgets some of its futures."""
-        with self._lock:
-            if self._killed or self._pool.active:
-                return
-            self._pool.join()
-            self._pool = self._new_pool()
-            forgotten = [future for future in self._futures if not future.done()]
-        for future in forgotten:
-            future.set_exception(BrokenProcessPool())
-
-    def _outcome(self, work: Callable[[ClipTask], Made], task: ClipTask, future: Future[Made]) -> Made | SetAside:
+    def _submit(self, work: Callable[[ClipTask], Made], task: ClipTask) -> Future[Made]:
         try:
-            return self._result(work, task, future)
+            return self._pool.submit(work, task)
+        except CancelledError as error:
+            raise _drained() from error
+
+    def _outcome(self, task: ClipTask, future: Future[Made]) -> Made | SetAside:
+        try:
+            return future.result()
         except UnusableClipError as error:
             return _set_aside(task.member, error.reason, error.detail)
-        except ProcessExpired as error:
-            return _crashed(task, f"the decoder died: {_exit_words(error.exitcode)}")
+        except WorkerDiedError as error:
+            return _crashed(task, f"the decoder died: {_exit_words(error.exit_code)}")
         except TimeoutError:
             return _crashed(task, f"not decoded after {self._clip_timeout_seconds:g} s")
         except CancelledError as error:
             raise _drained() from error
-        except BrokenProcessPool as error:
-            raise AudioctlError(
-                "The processes that decode the clips keep dying.",
-                hint="Look for out-of-memory kills on this machine, and lower convert.num_workers.",
-            ) from error
         finally:
             if isinstance(task.member.content, Path):
                 task.member.content.unlink(missing_ok=True)
 
-    def _result(self, work: Callable[[ClipTask], Made], task: ClipTask, future: Future[Made]) -> Made:
-        for _ in range(_ATTEMPTS - 1):
-            try:
-                return self._wait(future)
-            except (ProcessExpired, BrokenProcessPool):
-                future = self._schedule(work, task)
-        return self._wait(future)
 
-    def _wait(self, future: Future[Made]) -> Made:
-        while True:
-            try:
-                return future.result(timeout=_LOOK_AFTER_POOL_SECONDS)
-            except TimeoutError:
-                if future.done():  # then it is the clip's own timeout, or it has ended just now
-                    return future.result()
-                self._mend()
-
-
-def _begin_worker(lifeline: Connection) -> None:
-    threading.Thread(target=_end_with, args=[lifeline], daemon=True).start()
+def _begin_worker() -> None:
     # C decoders write their complaints about damaged clips to file 2; Python's own messages keep the old one.
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
     with Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
-
-
-def _end_with(lifeline: Connection) -> None:
-    """Nothing is ever sent on ``lifeline``: it ends when the job's own process does, by whatever cause.
-
-    The kernel's PR_SET_PDEATHSIG would not do: the parent of a worker is the fork server, which outlives the job for
-    as long as it has children.
-    """
-    with suppress(EOFError, OSError):
-        lifeline.recv_bytes()
-    os._exit(1)
 
 
 def _set_aside(member: Member, reason: Reason, detail: str | None) -> SetAside:

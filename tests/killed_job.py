@@ -46,5 +46,5 @@ def append(journal: JournalWriter, *events: Event) -> None:
 if __name__ == "__main__":
     fatal_number, moment = int(sys.argv[1]), sys.argv[2]
     del sys.argv[1:3]
-    JournalWriter.append = append  # type: ignore[method-assign]
+    JournalWriter.append = append  # type: ignore[method-assign, assignment]
     main()

@@ -122,8 +122,9 @@ def test_a_second_interrupt_ends_everything_at_once_and_loses_nothing(hanging: W
     process = start_job(hanging)
     wait_until_midway(hanging)
     process.send_signal(signal.SIGINT)
-    assert process.stderr is not None
-    wait_until(lambda: "Press Ctrl-C again" in process.stderr.readline(), "the answer to the first interrupt")
+    messages = process.stderr
+    assert messages is not None
+    wait_until(lambda: "Press Ctrl-C again" in messages.readline(), "the answer to the first interrupt")
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 128 + signal.SIGINT

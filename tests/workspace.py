@@ -240,8 +240,8 @@ def wait_until(condition: Callable[[], object], what: str) -> None:
 
 
 def _seconds(opus: bytes) -> float:
-    with av.open(io.BytesIO(opus)) as container:
-        return sum(frame.samples / frame.sample_rate for frame in container.decode(audio=0))
+    with av.open(io.BytesIO(opus), "r") as container:
+        return float(sum(frame.samples / frame.sample_rate for frame in container.decode(container.streams.audio[0])))
 
 
 def _limit_files(size_bytes: int) -> None:
@@ -250,6 +250,6 @@ def _limit_files(size_bytes: int) -> None:
 
 def _marked(process: psutil.Process, folder: str) -> bool:
     try:
-        return process.status() != psutil.STATUS_ZOMBIE and process.environ().get(_MARK) == folder
+        return bool(process.status() != psutil.STATUS_ZOMBIE and process.environ().get(_MARK) == folder)
     except psutil.Error:
         return False

@@ -299,7 +299,7 @@ def test_a_missing_model_is_a_matter_of_configuration(workspace: Workspace) -> N
     workspace.configure("transcribe", model="/no/such/model")
     result = workspace.process_tar()
     assert result.returncode == ExitCode.CONFIGURATION
-    assert "There is no model in /no/such/model" in result.stderr
+    assert "There is no folder /no/such/model" in result.stderr
     workspace.configure("transcribe", model="bundled")
     assert_mended(workspace)
 

@@ -12,8 +12,9 @@ from audioctl.storage.processes import Finished
 PARTIAL = frozenset({23, 24})
 """Some files arrived, some did not."""
 
-RETRYABLE = frozenset({10, 11, 12, 30, 35, 255})
-"""Connections, streams and time limits; 255 is what ssh itself ends with."""
+RETRYABLE = frozenset({10, 11, 12, 19, 20, 30, 35, 255})
+"""Connections, streams and time limits; 255 is what ssh itself ends with. 19 and 20 are signals that were not ours:
+scancel sends its signal to every process of a job, and the job has time left to drain."""
 
 # Section EXIT VALUES of rsync(1).
 MEANINGS = {
@@ -178,7 +179,7 @@ def explain(finished: Finished, destination: Destination, timeout_seconds: float
     meaning = MEANINGS.get(finished.returncode, "rsync failed for a reason of its own")
     return TransferError(
         f"The transfer with {destination} failed: {meaning}, exit code {finished.returncode}{details}.",
-        retryable=finished.returncode in RETRYABLE,
+        retryable=finished.returncode in RETRYABLE or finished.returncode < 0,  # below 0: killed by a signal
     )
 
 

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -45,7 +45,6 @@ class Peaks:
     scratch_files: int = 0
     seconds: float = 0.0
     first_transcript_seconds: float = 0.0
-    samples: int = field(default=0, repr=False)
 
 
 def main() -> None:
@@ -55,9 +54,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="audioctl-memory-") as folder:
         measured = [measure(Path(folder), clips, arguments.workers) for clips in sorted(arguments.clips)]
-    print(
-        f"{'clips':>6}{'all processes':>15}{'job alone':>12}{'scratch':>10}{'files there':>13}{'first text':>12}{'time':>8}"
-    )
+    print(" clips  all processes   job alone   scratch  files there  first text    time")
     for peaks in measured:
         print(
             f"{peaks.clips:>6}{megabytes(peaks.tree_bytes):>15}{megabytes(peaks.job_bytes):>12}"
@@ -67,9 +64,9 @@ def main() -> None:
     shortest, longest = measured[0], measured[-1]
     ratios = [longest.tree_bytes / shortest.tree_bytes, longest.job_bytes / shortest.job_bytes]
     print(
-        f"{longest.clips / shortest.clips:g} times the clips: {ratios[0]:.2f} times the memory, {ratios[1]:.2f} of the job"
+        f"{longest.clips / shortest.clips:g} times the clips: {ratios[0]:.2f} times the memory, {ratios[1]:.2f} times "
+        f"that of the job alone. {BATCHES_ON_SCRATCH * BATCH_SIZE} files ({BATCHES_ON_SCRATCH} batches) may be there."
     )
-    print(f"{BATCHES_ON_SCRATCH * BATCH_SIZE} files may be on scratch: {BATCHES_ON_SCRATCH} batches of {BATCH_SIZE}")
     sys.exit(max(ratios) > LARGEST_RATIO or longest.scratch_files > BATCHES_ON_SCRATCH * BATCH_SIZE)
 
 
@@ -87,10 +84,9 @@ def measure(folder: Path, clips: int, workers: int) -> Peaks:
     began = time.monotonic()
     with (work / "summary.json").open("wb") as summary, (work / "log").open("wb") as log:
         job = subprocess.Popen(command, cwd=work, stdout=summary, stderr=log)
-        status, usage = watch(job, scratch, peaks)
-    assert status == 0, (work / "log").read_text()
+        exit_code, peaks.job_bytes = watch(job, scratch, peaks)
+    assert exit_code == 0, (work / "log").read_text()
     peaks.seconds = time.monotonic() - began
-    peaks.job_bytes = usage.ru_maxrss * 1024
     answer = json.loads((work / "summary.json").read_text())
     assert answer["stored"] == clips
     assert sum(1 for path in (work / "audioctl-storage" / storage_folder(DAY, SLOT)).rglob("*.opus")) == clips
@@ -99,13 +95,13 @@ def measure(folder: Path, clips: int, workers: int) -> Peaks:
     return peaks
 
 
-def watch(job: subprocess.Popen[bytes], scratch: Path, peaks: Peaks) -> tuple[int, os.struct_rusage]:  # type: ignore[name-defined]
-    """Until it ends."""
+def watch(job: subprocess.Popen[bytes], scratch: Path, peaks: Peaks) -> tuple[int, int]:
+    """Until it ends: its exit code, and the kernel's peak of its memory in bytes."""
     root = psutil.Process(job.pid)
     while True:
         pid, status, usage = os.wait4(job.pid, os.WNOHANG)
         if pid:
-            return os.waitstatus_to_exitcode(status), usage
+            return os.waitstatus_to_exitcode(status), usage.ru_maxrss * 1024
         peaks.tree_bytes = max(peaks.tree_bytes, tree_bytes(root))
         files = file_sizes(scratch)
         peaks.scratch_bytes = max(peaks.scratch_bytes, sum(files))
@@ -116,9 +112,12 @@ def watch(job: subprocess.Popen[bytes], scratch: Path, peaks: Peaks) -> tuple[in
 def tree_bytes(root: psutil.Process) -> int:
     total = 0
     with suppress(psutil.Error):
-        for process in [root, *root.children(recursive=True)]:
+        command = root.cmdline()
+        total = root.memory_info().rss
+        for process in root.children(recursive=True):
             with suppress(psutil.Error):
-                total += process.memory_info().rss
+                # Between vfork and exec a child has its parent's memory, which was counted, and its command.
+                total += process.memory_info().rss if process.cmdline() != command else 0
     return total
 
 

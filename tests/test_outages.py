@@ -187,6 +187,8 @@ def test_storage_and_database_may_both_be_down(
     with server:
         assert_the_next_job_only_sends(workspace)
     assert rows(recording) == expected_rows(workspace)
+    done = [workspace.event_names().count(f"batch_{stage}") for stage in ("recorded", "uploaded", "confirmed")]
+    assert done == [BATCHES] * 3, "something was sent twice"
 
 
 def test_files_are_recorded_where_they_were_sent_to(

@@ -48,7 +48,7 @@ def run_in_foreground(
         worker.start()
         while worker.is_alive():
             worker.join(tick_seconds)
-            with suppress(OSError):  # a terminal that has gone away must not end the work
+            with suppress(OSError, SystemExit):  # a reader that has gone (rich exits then) must not end the work
                 tick()
             if drain.is_overdue(_SECONDS_AFTER_THE_DEADLINE):
                 with suppress(OSError):

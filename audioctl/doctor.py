@@ -20,7 +20,7 @@ from audioctl.settings import Settings
 if TYPE_CHECKING:
     from audioctl.engines.base import Engine
 
-WORKER_MODULES = ("av", "ctranslate2", "faster_whisper", "numpy", "pebble", "soundfile", "zstandard")
+WORKER_MODULES = ("av", "ctranslate2", "faster_whisper", "numpy", "soundfile", "zstandard")
 """What the ``worker`` extra brings."""
 
 LITTLE_SCRATCH_BYTES = 10 * 1000**3

@@ -60,7 +60,7 @@ def test_importing_the_command_line_imports_no_audio_library() -> None:
     assert result.stdout.strip() == "[]"
 
 
-WORKER_LIBRARIES = ("av", "ctranslate2", "faster_whisper", "numpy", "pebble", "soundfile", "torch", "zstandard")
+WORKER_LIBRARIES = ("av", "ctranslate2", "faster_whisper", "numpy", "soundfile", "torch", "zstandard")
 
 WITHOUT_WORKER_LIBRARIES = f"""
 import sys

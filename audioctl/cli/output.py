@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,8 +37,9 @@ class Column:
 
 
 def note(message: str, *, style: str = "") -> None:
-    """A message for a person."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(Text(printable(message), style))
+    """A message for a person. When nobody reads them any more (`2>&1 | head`), the work goes on all the same."""
+    with suppress(OSError, SystemExit):  # rich exits where a pipe is closed
+        Console(stderr=True, highlight=False, soft_wrap=True).print(Text(printable(message), style))
 
 
 def print_json(value: object) -> None:

@@ -59,7 +59,6 @@ def run_archive(
     day: str, archive: Path, slot: str, settings: Settings, *, run_id: str | None = None, job_id: str | None = None
 ) -> tuple[ArchiveProgress, Counts]:
     """Process one archive with a progress display and signal handling."""
-    # A login node has none of the libraries that these bring in.
     from audioctl.cli.foreground import run_in_foreground
     from audioctl.cli.progress import progress_display
     from audioctl.cli.worker import require_worker
@@ -67,17 +66,20 @@ def run_archive(
     from audioctl.pipeline.drain import DrainRequest
 
     require_worker()
-    from audioctl.engines.loading import load_engine
-    from audioctl.pipeline.run import ArchiveJob, Surroundings, process_archive
-
     counters = Counters()
     drain = DrainRequest(settings.slurm.drain_seconds)
-    job = ArchiveJob(day, slot, archive, run_id, job_id)
     with progress_display(archive.name, counters, database=settings.database.enabled) as display:
-        around = Surroundings(lambda: load_engine(settings.transcribe), counters, drain, display.notify)
-        progress = run_in_foreground(
-            lambda: process_archive(job, settings, around), drain, display.tick, tick_seconds=0.2
-        )
+
+        def work() -> ArchiveProgress:
+            # Only now, when signals are heard already: these bring in what takes a second to import.
+            from audioctl.engines.loading import load_engine
+            from audioctl.pipeline.run import ArchiveJob, Surroundings, process_archive
+
+            job = ArchiveJob(day, slot, archive, run_id, job_id)
+            around = Surroundings(lambda: load_engine(settings.transcribe), counters, drain, display.notify)
+            return process_archive(job, settings, around)
+
+        progress = run_in_foreground(work, drain, display.tick, tick_seconds=0.2)
     return progress, counters.look()
 
 

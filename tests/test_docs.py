@@ -1,0 +1,46 @@
+"""What the documentation says is there is there, and what is there is said."""
+
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+from audioctl.cli import build_app
+from audioctl.states import ArchiveState, Flag, Reason
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("audioctl/data/*/*.md")])
+LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
+    targets = [target for target in LINK.findall(page.read_text()) if "://" not in target]
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_every_module_that_the_architecture_names_exists() -> None:
+    named = set(re.findall(r"`([a-z_/]+\.py)`", (ROOT / "docs/architecture.md").read_text()))
+    package = ROOT / "audioctl"
+    assert [name for name in named if not any(package.glob(f"**/{name}"))] == []
+
+
+def test_the_architecture_names_every_stage_of_the_pipeline() -> None:
+    text = (ROOT / "docs/architecture.md").read_text()
+    stages = {"extract", "convert", "transcribe", "record", "upload", "effects", "run", "reading", "plan", "workers"}
+    assert [name for name in stages if f"{name}.py" not in text] == []
+
+
+def test_every_command_is_documented() -> None:
+    documented = "\n".join(page.read_text() for page in PAGES)
+    group = typer.main.get_command(build_app())
+    commands = sorted(group.commands)  # type: ignore[attr-defined]
+    assert len(commands) > 10
+    assert [name for name in commands if f"audioctl {name}" not in documented and f"`{name}`" not in documented] == []
+
+
+def test_operations_explains_every_state_reason_and_flag() -> None:
+    text = (ROOT / "docs/operations.md").read_text()
+    words = [*Reason, *Flag, *(state for state in ArchiveState if state not in ("pending", "cancelled"))]
+    assert [word.value for word in words if word.value not in text] == []

@@ -165,11 +165,14 @@ def test_work_that_does_not_end_in_time_is_ended(tmp_path: Path) -> None:
     program = textwrap.dedent("""
         import threading
         from audioctl.cli import foreground
+        from audioctl.cli.progress import LineDisplay
+        from audioctl.pipeline.counters import Counters
         from audioctl.pipeline.drain import DrainRequest
 
         foreground._SECONDS_AFTER_THE_DEADLINE = 0.1
         print("ready", flush=True)
-        foreground.run_in_foreground(threading.Event().wait, DrainRequest(0.1), lambda: None, 0.01)
+        display = LineDisplay("archive", Counters())
+        foreground.run_in_foreground(threading.Event().wait, DrainRequest(0.1), display, 0.01)
     """)
     process = Workspace(tmp_path).start_program([sys.executable, "-c", program])
     assert process.stdout is not None

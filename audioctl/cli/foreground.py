@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Generic, TypeVar
 
 from audioctl.cli.output import note
+from audioctl.cli.progress import ProgressDisplay
 from audioctl.pipeline.drain import DrainRequest
 from audioctl.states import ExitCode
 
@@ -25,6 +26,9 @@ INTERRUPTED = 128 + signal.SIGINT
 _SECONDS_AFTER_THE_DEADLINE = 10.0
 """For the stages to tidy up once the drain's time is over, before they are ended without asking."""
 
+_STANDARD_ERROR = 2
+_SHOW_CURSOR = b"\x1b[?25h\n"
+
 
 class _Outcome(Generic[Result]):
     value: Result
@@ -32,9 +36,9 @@ class _Outcome(Generic[Result]):
 
 
 def run_in_foreground(
-    work: Callable[[], Result], drain: DrainRequest, tick: Callable[[], None], tick_seconds: float
+    work: Callable[[], Result], drain: DrainRequest, display: ProgressDisplay, tick_seconds: float
 ) -> Result:
-    """What ``work`` returns or raises. ``tick`` is called every ``tick_seconds`` while it works."""
+    """What ``work`` returns or raises. ``display`` ticks every ``tick_seconds`` while it works."""
     outcome: _Outcome[Result] = _Outcome()
 
     def do_work() -> None:
@@ -46,13 +50,18 @@ def run_in_foreground(
     with _signals(drain):
         worker = threading.Thread(target=do_work, name="work")
         worker.start()
+        drain_was_told = False
         while worker.is_alive():
             worker.join(tick_seconds)
             with suppress(OSError, SystemExit):  # a reader that has gone (rich exits then) must not end the work
-                tick()
+                if drain.is_requested() and not drain_was_told:
+                    drain_was_told = True
+                    display.notify(
+                        f"Finishing what is in flight, for up to {drain.drain_seconds:.0f} s; Ctrl-C ends it at once."
+                    )
+                display.tick()
             if drain.is_overdue(_SECONDS_AFTER_THE_DEADLINE):
-                with suppress(OSError):
-                    note("The time to drain is over; what is in flight will be done again.")
+                note("The time to drain is over; what is in flight will be done again.")
                 _end_at_once(ExitCode.DRAINED)
     if outcome.error is not None:
         raise outcome.error
@@ -64,11 +73,7 @@ def _signals(drain: DrainRequest) -> Iterator[None]:
     def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
         if number == signal.SIGINT and drain.is_requested():
             _end_at_once(INTERRUPTED)
-        if not drain.is_requested():
-            drain.request()
-            again = " Press Ctrl-C again to end at once." if number == signal.SIGINT else ""
-            # Straight to the file: a signal may come while a stream's lock is held.
-            os.write(2, f"\nFinishing what is in flight (up to {drain.drain_seconds:.0f} s).{again}\n".encode())
+        drain.request()
 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
     before = {number: signal.signal(number, handle) for number in numbers}
@@ -85,6 +90,8 @@ def _end_at_once(code: int) -> None:
         with suppress(ProcessLookupError, PermissionError):
             if os.getpgid(child) == child:
                 os.killpg(child, signal.SIGKILL)
+    if os.isatty(_STANDARD_ERROR):
+        os.write(_STANDARD_ERROR, _SHOW_CURSOR)  # which the display has hidden
     os._exit(code)
 
 

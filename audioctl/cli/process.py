@@ -79,7 +79,7 @@ def run_archive(
             around = Surroundings(lambda: load_engine(settings.transcribe), counters, drain, display.notify)
             return process_archive(job, settings, around)
 
-        progress = run_in_foreground(work, drain, display.tick, tick_seconds=0.2)
+        progress = run_in_foreground(work, drain, display, tick_seconds=0.2)
     return progress, counters.look()
 
 
@@ -115,7 +115,7 @@ def summary_line(name: str, progress: ArchiveProgress, counts: Counts) -> str:
     parts.append(f"{stored:,} clips stored ({audio_hours(audio_seconds)}), {rejected:,} rejected")
     if counts.clips_stored:
         speed = counts.audio_seconds / max(counts.elapsed_seconds, 1e-3)
-        parts.append(f"{duration(counts.elapsed_seconds)} min, {speed:,.0f} × real time")
+        parts.append(f"in {duration(counts.elapsed_seconds)}, {speed:,.0f} × real time")
     elif progress.is_complete:
         parts.append("nothing was left to transcribe")
     owed = [

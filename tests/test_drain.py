@@ -130,7 +130,7 @@ def test_a_second_interrupt_ends_everything_at_once_and_loses_nothing(hanging: W
     process.send_signal(signal.SIGINT)
     messages = process.stderr
     assert messages is not None
-    wait_until(lambda: "Press Ctrl-C again" in messages.readline(), "the answer to the first interrupt")
+    wait_until(lambda: "Ctrl-C ends it at once" in messages.readline(), "the answer to the first interrupt")
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 128 + signal.SIGINT

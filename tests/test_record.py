@@ -20,8 +20,6 @@ from audioctl.states import ClipState, Stage
 if TYPE_CHECKING:
     from postgres import PostgresServer
 
-pytest_plugins = ["postgres"]
-
 DAY, SLOT = "2025-01-25", "12_30"
 PATIENCE_SECONDS = 60.0
 """Far more than anything here takes; only a broken recorder uses it up."""

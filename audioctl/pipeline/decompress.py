@@ -9,7 +9,7 @@ import errno
 import io
 import lzma
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -17,6 +17,7 @@ from typing import Protocol, Self
 import zstandard
 
 from audioctl.errors import ArchiveUnreadableError
+from audioctl.pipeline.parallel_xz import XzFailedError, XzProcess, is_parallel
 from audioctl.states import Damage
 
 _READ_AHEAD_BYTES = 1 << 20
@@ -79,6 +80,10 @@ _FORMATS: dict[bytes, Callable[[], _Decompressor]] = {
 }
 
 
+_BEGINNING_BYTES = 32
+"""More than any format needs to be told."""
+
+
 class DecompressedFile:
     """An open archive file. The format is told by its first bytes, never by its name.
 
@@ -104,6 +109,7 @@ class DecompressedFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._chunks.close()
         self._file.close()
 
     def read(self, size: int) -> bytes:
@@ -113,9 +119,12 @@ class DecompressedFile:
         wanted, self._pending = self._pending[:size], self._pending[size:]
         return bytes(wanted)
 
-    def _decompressed(self) -> Iterator[bytes]:
+    def _decompressed(self) -> Generator[bytes, None, None]:
         """What is in the file, in chunks that are not empty."""
         new_stream = self._format()
+        if new_stream is _xz and self._file.seekable() and is_parallel(self._file.peek(_BEGINNING_BYTES)):
+            yield from self._decompressed_by_xz()
+            return
         if new_stream is None:
             yield from self._blocks(_PLAIN_BLOCK_BYTES)
             return
@@ -140,10 +149,23 @@ class DecompressedFile:
         if not stream.eof:
             raise DamageFoundError(Damage.CUT_OFF, "the compressed data ends before its end marker")
 
+    def _decompressed_by_xz(self) -> Iterator[bytes]:
+        try:
+            with XzProcess(self.path) as xz:
+                for chunk in xz.chunks():
+                    self.compressed_bytes_read = xz.compressed_bytes_read
+                    yield chunk
+        except XzFailedError as error:
+            if "Unexpected end of input" in str(error):
+                raise DamageFoundError(Damage.CUT_OFF, "the compressed data ends before its end marker") from error
+            raise DamageFoundError(Damage.CORRUPT, f"it cannot be decompressed: {error}") from error
+        except OSError as error:
+            raise unreadable(self.path, error) from error
+
     def _format(self) -> Callable[[], _Decompressor] | None:
         """How to decompress the file; None where it is not compressed."""
         try:
-            beginning = self._file.peek(max(map(len, _FORMATS)))
+            beginning = self._file.peek(_BEGINNING_BYTES)
         except OSError as error:
             raise unreadable(self.path, error) from error
         return next((start for magic, start in _FORMATS.items() if beginning.startswith(magic)), None)

@@ -192,7 +192,7 @@ class Upload(Struct, frozen=True, forbid_unknown_fields=True):
         Seconds, Meta(description="Seconds that one rsync call may take before it is ended and tried again.")
     ] = 120
     attempts: Annotated[Count, Meta(description="Attempts at an upload before it is left owed to a resume.")] = 5
-    files_per_call: Annotated[Count, Meta(description="Files that one rsync carries at most.")] = 100
+    files_per_call: Annotated[Count, Meta(description="Files that one rsync carries at most.")] = 200
     ssh_key: Annotated[Location, Meta(description="Private key file; empty leaves the choice to ssh.")] = ""
     ssh_options: Annotated[
         Texts, Meta(description='Options for ssh, as after `ssh -o`: ["Port=2222", "ProxyJump=gate"].')

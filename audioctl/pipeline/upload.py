@@ -50,7 +50,7 @@ class Uploader:
         max_concurrent_uploads: int = 8,
         upload_timeout_seconds: float = 120,
         attempts: int = 5,
-        files_per_call: int = 100,
+        files_per_call: int = 200,
         ssh_key: Path | None = None,
         ssh_options: Sequence[str] = (),
         first_pause_seconds: float = 1.0,

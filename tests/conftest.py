@@ -1,8 +1,14 @@
-"""Fixtures that several test files share."""
+"""Fixtures that several test files share, and what holds for all tests."""
 
 import signal
 
+from hypothesis import HealthCheck, settings
+
 # A shell starts background jobs deaf to SIGINT, and they hand that on. The jobs that tests start must hear it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A slow machine is no fault of the code.
+settings.register_profile("unhurried", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 pytest_plugins = ["configurations", "databases", "postgres", "state_folders", "uploads", "workspace"]

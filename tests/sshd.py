@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -32,7 +33,7 @@ def make_key(path: Path) -> Path:
     return path
 
 
-class _Server:
+class _Server(ABC):
     """A server process in a group of its own; it listens on ``port`` once ``start`` returns."""
 
     def __init__(self, folder: Path, port: int) -> None:
@@ -42,8 +43,8 @@ class _Server:
         self.log = folder / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def command(self) -> list[str]:
-        raise NotImplementedError
+    @abstractmethod
+    def command(self) -> list[str]: ...
 
     def start(self) -> None:
         with self.log.open("ab") as log:

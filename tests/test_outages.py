@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from archives import write_archive
 from sshd import Sshd
-from workspace import DAY, CountingEngine, Workspace, spoken
+from workspace import DAY, CountingEngine, Workspace, spoken, wait_until
 
 from audioctl.audio.decode import UnusableClipError
 from audioctl.cli.process import exit_code_for
@@ -38,6 +38,16 @@ class EventfulEngine(CountingEngine):
         self._happenings.get(self._batch, lambda: None)()
         self._batch += 1
         return super().transcribe(windows)
+
+
+def after(workspace: Workspace, event_name: str, happening: Callable[[], object]) -> Callable[[], object]:
+    """Lets something happen once the journal holds an event: uploads go on beside the engine, as fast as they can."""
+
+    def wait_then_happen() -> None:
+        wait_until(lambda: event_name in workspace.event_names(), event_name)
+        happening()
+
+    return wait_then_happen
 
 
 @pytest.fixture
@@ -108,7 +118,7 @@ def test_files_wait_for_storage_that_is_down_and_are_not_transcribed_again(works
 
 
 def test_storage_that_comes_back_in_time_costs_nothing(workspace: Workspace, server: Sshd) -> None:
-    engine = EventfulEngine({BATCHES - 1: server.start})
+    engine = EventfulEngine({BATCHES - 1: after(workspace, "stage_failed", server.start)})
     assert exit_code_for(workspace.process(engine=engine)) == ExitCode.DONE
     assert any("once more" in message for message in workspace.messages)
     workspace.assert_all_was_heard()
@@ -116,7 +126,7 @@ def test_storage_that_comes_back_in_time_costs_nothing(workspace: Workspace, ser
 
 def test_storage_that_goes_down_midway_is_owed_the_rest(workspace: Workspace, server: Sshd) -> None:
     server.start()
-    engine = EventfulEngine({3: server.stop})
+    engine = EventfulEngine({3: after(workspace, "batch_uploaded", server.stop)})
     assert exit_code_for(workspace.process(engine=engine)) == ExitCode.LOOK
     files, _ = owed(workspace)
     assert 0 < files < CLIPS

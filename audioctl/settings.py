@@ -51,7 +51,8 @@ class Submit(Struct, frozen=True, forbid_unknown_fields=True):
     """How work is started."""
 
     executor: Annotated[
-        Literal["local", "slurm"], Meta(description="Run archives on this machine, or as Slurm jobs.")
+        Literal["local", "slurm"],
+        Meta(description="Where archives are worked on; this version has only local, which is this machine."),
     ] = "local"
 
 

@@ -12,6 +12,7 @@ repeats; the ways take turns, so that a change in the machine's speed hits all o
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import statistics
 import subprocess
@@ -62,18 +63,22 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--model", default="bundled")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--window", choices=("auto", "full"), default="auto", help="auto is short for bundled only")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="audioctl-benchmark-") as folder:
         archive = Path(folder) / f"0_{DAY}_{SLOT}.tar.xz"
         said = make_synthetic_archive(archive, arguments.clips, seed=1)
-        settings = Transcribe(model=arguments.model, device=arguments.device)
+        settings = Transcribe(model=arguments.model, device=arguments.device, window=arguments.window)
         compare(Path(folder), archive, said, settings, arguments.repeats)
 
 
 def compare(folder: Path, archive: Path, said: list[str], settings: Transcribe, repeats: int) -> None:
     engine = load_engine(settings)
     model = str(small_model_path()) if settings.model == "bundled" else settings.model
-    whisper = WhisperModel(model, device=settings.device, compute_type=settings.compute_type)
+    # With as many threads as ours, or the comparison would be of thread counts.
+    whisper = WhisperModel(
+        model, device=settings.device, compute_type=settings.compute_type, cpu_threads=len(os.sched_getaffinity(0))
+    )
     counts: list[Counts] = []
     stages: list[dict[str, float]] = []
     ways = {

@@ -35,7 +35,7 @@ from audioctl.pipeline.drain import DrainRequest
 from audioctl.pipeline.job import ArchiveJob, Surroundings
 from audioctl.pipeline.run import process_archive
 from audioctl.settings import Convert, Database, Extract, Paths, Settings, Transcribe, Upload
-from audioctl.states import ClipState
+from audioctl.states import ClipState, ExitCode
 
 DAY, SLOT = "2025-01-25", "12_30"
 PATIENCE_SECONDS = 60.0
@@ -230,6 +230,13 @@ class Workspace:
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path)
+
+
+def assert_mended(workspace: Workspace) -> None:
+    """A second job finishes the work, as ``audioctl resume`` would have it done."""
+    result = workspace.process_tar()
+    assert result.returncode == ExitCode.DONE, result.stderr
+    workspace.assert_all_was_heard()
 
 
 def wait_until(condition: Callable[[], object], what: str) -> None:

@@ -11,4 +11,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("unhurried", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
 
-pytest_plugins = ["configurations", "databases", "postgres", "state_folders", "uploads", "workspace"]
+pytest_plugins = [
+    "clusters",
+    "configurations",
+    "container_image",
+    "databases",
+    "postgres",
+    "state_folders",
+    "uploads",
+    "workspace",
+]

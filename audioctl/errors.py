@@ -7,6 +7,7 @@ AudioctlError
 │   ├── ArchiveUnreadableError   missing, no permission, a disk error: trying again may help
 │   ├── ArchiveDamagedError      its content is cut, corrupt, or no tar at all: only a new copy helps
 │   └── ArchiveBusyError         another job holds its lease
+│       └── ArchiveStillBusyError    and still does after a job has waited for it (75)
 ├── LeaseLostError           another job has taken this archive over; this one must stop
 ├── JournalError             a journal cannot be read or written
 ├── LedgerError              the ledger cannot be opened
@@ -15,6 +16,9 @@ AudioctlError
 ├── RecordError              PostgreSQL cannot take the rows now
 │   └── SchemaError          its tables are not what is needed: ``audioctl db upgrade`` (4)
 ├── UploadError              files did not reach the destination
+├── SchedulerError           Slurm refused something
+│   └── SchedulerSilentError     it did not answer: what it was asked for may have been done all the same
+├── AlreadySubmittedError    everything that was to be submitted is under way
 └── Drained                  a signal asked for an early end (75)
 """
 
@@ -65,6 +69,10 @@ class ArchiveBusyError(ArchiveError):
     pass
 
 
+class ArchiveStillBusyError(ArchiveBusyError):
+    exit_code = ExitCode.DRAINED
+
+
 class LeaseLostError(AudioctlError):
     pass
 
@@ -94,6 +102,18 @@ class SchemaError(RecordError):
 
 
 class UploadError(AudioctlError):
+    pass
+
+
+class SchedulerError(AudioctlError):
+    pass
+
+
+class SchedulerSilentError(SchedulerError):
+    pass
+
+
+class AlreadySubmittedError(AudioctlError):
     pass
 
 

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from workspace import Workspace
 
 from audioctl.data import small_model_path
 
@@ -22,8 +23,9 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 class StandInForTheHub(http.server.BaseHTTPRequestHandler):
     """Serves the files of one folder as the only model there is."""
 
-    def __init__(self, folder: Path, *arguments: object) -> None:
+    def __init__(self, folder: Path, requests: list[str], *arguments: object) -> None:
         self.folder = folder
+        self.requests = requests
         super().__init__(*arguments)  # type: ignore[arg-type]
 
     def do_HEAD(self) -> None:
@@ -36,6 +38,7 @@ class StandInForTheHub(http.server.BaseHTTPRequestHandler):
         pass
 
     def _answer(self, *, with_body: bool) -> None:
+        self.requests.append(self.path)
         path = self.path.partition("?")[0]
         files = {file.name: file for file in self.folder.iterdir()}
         name = path.rpartition("/")[2]
@@ -65,9 +68,15 @@ class StandInForTheHub(http.server.BaseHTTPRequestHandler):
             self.wfile.write(body)
 
 
-@pytest.fixture(scope="module")
-def hub() -> Iterator[str]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(StandInForTheHub, small_model_path()))
+@pytest.fixture
+def requests() -> list[str]:
+    """What the Hub was asked for."""
+    return []
+
+
+@pytest.fixture
+def hub(requests: list[str]) -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(StandInForTheHub, small_model_path(), requests))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
@@ -100,6 +109,35 @@ def test_a_model_can_be_fetched_to_a_folder(hub: str, tmp_path: Path) -> None:
     fetched = run(hub, tmp_path, "model", "fetch", REPOSITORY, "--to", "models/tiny")
     assert fetched.returncode == 0, fetched.stderr
     assert (tmp_path / "models" / "tiny" / "tokenizer.json").is_file()
+
+
+def test_a_model_on_the_shared_disk_is_all_that_a_job_needs_and_nobody_asks_the_hub(
+    hub: str, requests: list[str], workspace: Workspace
+) -> None:
+    models = workspace.folder / "models"
+    fetched = run(hub, workspace.folder, "model", "fetch", REPOSITORY, "--models", "models")
+    assert Path(fetched.stdout.strip()) == models / "group--tiny-model", fetched.stderr
+    assert requests
+    requests.clear()
+    workspace.configure("paths", models=str(models))
+    workspace.configure("transcribe", model=REPOSITORY)
+    workspace.write_clips(2)
+    done = workspace.process_tar(environment={"HF_ENDPOINT": hub, "HF_HOME": str(workspace.folder / "home")})
+    assert done.returncode == 0, done.stderr
+    workspace.assert_all_was_heard()
+    assert requests == []
+
+
+def test_without_its_model_a_job_ends_before_it_reads_anything(
+    hub: str, requests: list[str], workspace: Workspace
+) -> None:
+    workspace.configure("transcribe", model=REPOSITORY)
+    workspace.write_clips(2)
+    ended = workspace.process_tar(environment={"HF_ENDPOINT": hub, "HF_HOME": str(workspace.folder / "home")})
+    assert ended.returncode == 4
+    assert f"audioctl model fetch {REPOSITORY}" in ended.stderr
+    assert workspace.event_names() == ["attempt_started", "attempt_ended"]
+    assert requests == []
 
 
 @pytest.mark.parametrize(

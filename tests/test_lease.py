@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -158,6 +159,29 @@ def test_the_lease_of_a_zombie_is_free(path: Path) -> None:
         wait_until(lambda: process_started(other.pid) is None, "the process to be a zombie")
         assert Path(f"/proc/{other.pid}").exists()
         assert live_holder(path) is None
+
+
+def test_jobs_of_two_slurm_nodes_on_one_machine_are_told_apart(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURMD_NODENAME", "node1")
+    with holder_process(path) as other:
+        monkeypatch.setenv("SLURMD_NODENAME", "node2")
+        make_old(path, seconds=86_400)
+        with pytest.raises(ArchiveBusyError, match="on node1 since"):
+            acquire(path)
+        other.kill()
+        other.wait()
+        with acquire(path):
+            holder = live_holder(path)
+            assert holder is not None
+            assert holder.node == "node2"
+
+
+def test_a_node_that_slurm_knows_nothing_of_goes_by_its_host_name(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SLURMD_NODENAME", raising=False)
+    with acquire(path):
+        holder = live_holder(path)
+        assert holder is not None
+        assert holder.node == socket.gethostname()
 
 
 def test_another_process_with_the_number_of_a_dead_one_holds_nothing(path: Path) -> None:

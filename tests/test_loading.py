@@ -6,14 +6,14 @@ import socket
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub.constants
 import pytest
 from listening import text, windows_of
 from speech import small_model_path, spoken_clips
 
-from audioctl.engines.loading import find_model, load_engine
+from audioctl.engines.loading import load_engine
 from audioctl.engines.whisper import WhisperEngine
 from audioctl.errors import ModelError
+from audioctl.models import find_model
 from audioctl.settings import Transcribe
 from audioctl.states import ExitCode
 
@@ -21,7 +21,7 @@ from audioctl.states import ExitCode
 @pytest.fixture(autouse=True)
 def no_internet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nothing was fetched to this machine, and whoever tries to now fails the test."""
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: pytest.fail("the internet was asked"))
 
 
@@ -70,6 +70,17 @@ def test_a_fetched_model_is_found_by_its_name(model_folder: Path, tmp_path: Path
     model_folder.rename(repository / "snapshots" / "0123abc")
     assert find_model(name) == repository / "snapshots" / "0123abc"
     assert load(name).model == name
+
+
+@pytest.mark.parametrize(("name", "folder"), [("tiny", "tiny"), ("group/model", "group--model")])
+def test_a_model_on_the_shared_disk_is_found_by_its_name(
+    model_folder: Path, tmp_path: Path, name: str, folder: str
+) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    model_folder.rename(models / folder)
+    assert find_model(name, str(models)) == models / folder
+    assert load_engine(Transcribe(model=name, device="cpu"), str(models)).model == name
 
 
 @pytest.mark.parametrize("name", ["large-v3-turbo", "Systran/faster-whisper-tiny", "models/mine", "a/b/c"])

@@ -1,4 +1,8 @@
-"""``audioctl process-tar``: the work on one archive, here and now. It is what the jobs run."""
+"""``audioctl process-tar``: the work on one archive, here and now. It is what the jobs run.
+
+A job is told by its ``--run-id``. It may be run again and again, on any node: what it prints is a log of all its
+attempts, it waits for a predecessor that may still be alive, and it leaves alone what was finished in its run.
+"""
 
 from __future__ import annotations
 
@@ -10,31 +14,43 @@ import typer
 
 from audioctl.cli.arguments import ArchiveArgument, DayArgument, JsonOption, SlotArgument
 from audioctl.cli.flags import PIPELINE_KEYS, settings_flags
-from audioctl.cli.output import audio_hours, duration, one_line, print_json, print_line
+from audioctl.cli.output import audio_hours, duration, note, one_line, print_json, print_line
 from audioctl.days import parse_day, parse_slot
+from audioctl.joblog import JobLog
 from audioctl.settings import Settings
 from audioctl.states import ExitCode, Stage
 
 if TYPE_CHECKING:
     from audioctl.ledger.progress import ArchiveProgress
     from audioctl.pipeline.counters import Counts
+    from audioctl.pipeline.job import ArchiveJob
 
 JSON_SCHEMA = 1
+
+_JOB_LOG = f"{__name__}.job_log"
+"""Where the click context keeps the job's log."""
 
 
 def register(app: typer.Typer) -> None:
     app.command("process-tar")(process_tar)
 
 
+def _begin_log(context: typer.Context, run_id: str | None) -> str | None:
+    """Called while the command line is read, so that all errors are lines of the log."""
+    if run_id is not None:
+        context.meta[_JOB_LOG] = JobLog()
+    return run_id
+
+
 @settings_flags(*PIPELINE_KEYS)
 def process_tar(
-    context: typer.Context,  # noqa: ARG001 - the flags are read from it
+    context: typer.Context,
     day: DayArgument,
     archive: ArchiveArgument,
     slot: SlotArgument,
     settings: Settings,
     as_json: JsonOption = False,
-    run_id: Annotated[str | None, typer.Option("--run-id", hidden=True)] = None,
+    run_id: Annotated[str | None, typer.Option("--run-id", hidden=True, is_eager=True, callback=_begin_log)] = None,
     job_id: Annotated[str | None, typer.Option("--job-id", hidden=True)] = None,
 ) -> None:
     """Work on one archive here, in the foreground.
@@ -42,25 +58,52 @@ def process_tar(
     If it was worked on before, only what is missing is done. Ctrl-C finishes what is in flight; a second one ends at
     once. Either way nothing is lost.
     """
+    from audioctl.pipeline.counters import Counts
+    from audioctl.pipeline.job import ArchiveJob
+
     parse_day(day)
     parse_slot(slot)
-    progress, counts = run_archive(
-        day, archive.absolute(), slot, settings, run_id=run_id, job_id=job_id or os.environ.get("SLURM_JOB_ID")
-    )
+    log: JobLog | None = context.meta.get(_JOB_LOG)
+    job = ArchiveJob(day, slot, archive.absolute(), run_id, job_id or os.environ.get("SLURM_JOB_ID"))
+    done_before = None if log is None else _done_before(job, settings, log)
+    progress, counts = (done_before, Counts()) if done_before else _run_job(job, settings, log)
     if as_json:
         print_json(summary(day, slot, progress, counts))
+    elif done_before:
+        print_line(f"{one_line(archive.name)}: already done in this run.")
     else:
         print_line(summary_line(archive.name, progress, counts))
     if exit_code := exit_code_for(progress):
         raise typer.Exit(exit_code)
 
 
-def run_archive(
-    day: str, archive: Path, slot: str, settings: Settings, *, run_id: str | None = None, job_id: str | None = None
-) -> tuple[ArchiveProgress, Counts]:
-    """Process one archive with a progress display and signal handling."""
+def _done_before(job: ArchiveJob, settings: Settings, log: JobLog) -> ArchiveProgress | None:
+    """What the journal says of an archive that an earlier attempt of this job's run has finished; tells the log which
+    attempt this one is."""
+    from audioctl.ledger.journal import journal_path
+    from audioctl.ledger.progress import read_progress
+    from audioctl.pipeline.attempt import is_done_in_run
+
+    progress = read_progress(journal_path(Path(settings.paths.state_dir), job.day, job.slot))
+    newest = progress.attempt.attempt if progress.attempt else 0
+    if is_done_in_run(job, progress):
+        log.attempt = newest
+        return progress
+    log.attempt = newest + 1  # unless another job comes in between
+    return None
+
+
+def run_archive(day: str, archive: Path, slot: str, settings: Settings) -> tuple[ArchiveProgress, Counts]:
+    """Process one archive, of no run, with a progress display and signal handling."""
+    from audioctl.pipeline.job import ArchiveJob
+
+    return _run_job(ArchiveJob(day, slot, archive), settings, None)
+
+
+def _run_job(job: ArchiveJob, settings: Settings, log: JobLog | None) -> tuple[ArchiveProgress, Counts]:
+    """``log`` is told which attempt this is."""
     from audioctl.cli.foreground import run_in_foreground
-    from audioctl.cli.progress import progress_display
+    from audioctl.cli.progress import note_with_time, progress_display
     from audioctl.cli.worker import require_worker
     from audioctl.pipeline.counters import Counters
     from audioctl.pipeline.drain import DrainRequest
@@ -68,15 +111,26 @@ def run_archive(
     require_worker()
     counters = Counters()
     drain = DrainRequest(settings.slurm.drain_seconds)
-    with progress_display(archive.name, counters, database=settings.database.enabled) as display:
+    say = note_with_time if log is None else note
+
+    def attempt_began(attempt: int) -> None:
+        if log is not None:
+            log.attempt = attempt
+
+    with progress_display(job.path.name, counters, database=settings.database.enabled, say=say) as display:
 
         def work() -> ArchiveProgress:
             # Only now, when signals are heard already: these bring in what takes a second to import.
             from audioctl.engines.loading import load_engine
-            from audioctl.pipeline.run import ArchiveJob, Surroundings, process_archive
+            from audioctl.pipeline.run import Surroundings, process_archive
 
-            job = ArchiveJob(day, slot, archive, run_id, job_id)
-            around = Surroundings(lambda: load_engine(settings.transcribe), counters, drain, display.notify)
+            around = Surroundings(
+                lambda: load_engine(settings.transcribe, settings.paths.models),
+                counters,
+                drain,
+                display.notify,
+                attempt_began,
+            )
             return process_archive(job, settings, around)
 
         progress = run_in_foreground(work, drain, display, tick_seconds=0.2)

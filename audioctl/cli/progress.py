@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -30,9 +33,17 @@ class ProgressDisplay(Protocol):
     def notify(self, message: str) -> None: ...
 
 
-def progress_display(title: str, counters: Counters, *, database: bool) -> ProgressDisplay:
-    console = Console(stderr=True, highlight=False)
-    return LiveDisplay(title, counters, console, database) if console.is_terminal else LineDisplay(title, counters)
+def note_with_time(message: str) -> None:
+    note(f"{utc_now()} {message}")
+
+
+def progress_display(
+    title: str, counters: Counters, *, database: bool, say: Callable[[str], None] = note_with_time
+) -> ProgressDisplay:
+    """``say`` is what prints the plain lines."""
+    if sys.stderr.isatty():  # Rich would take the variable FORCE_COLOR for a terminal, which many jobs inherit
+        return LiveDisplay(title, counters, Console(stderr=True, highlight=False), database)
+    return LineDisplay(title, counters, say)
 
 
 class LiveDisplay:
@@ -58,9 +69,10 @@ class LiveDisplay:
 
 
 class LineDisplay:
-    def __init__(self, title: str, counters: Counters) -> None:
+    def __init__(self, title: str, counters: Counters, say: Callable[[str], None] = note_with_time) -> None:
         self._title = one_line(title)
         self._counters = counters
+        self._say = say
         self._next_line = time.monotonic() + LINE_SECONDS
 
     def __enter__(self) -> Self:
@@ -71,15 +83,20 @@ class LineDisplay:
             self._print()
 
     def tick(self) -> None:
-        if time.monotonic() >= self._next_line:
+        if time.monotonic() >= self._next_line and _anything_happened(self._counters.look()):
             self._print()
 
     def notify(self, message: str) -> None:
-        note(f"{utc_now()} {one_line(message)}")
+        self._say(one_line(message))
 
     def _print(self) -> None:
         self._next_line = time.monotonic() + LINE_SECONDS
-        note(f"{utc_now()} {self._title}: {in_one_line(self._counters.look())}")
+        self._say(f"{self._title}: {in_one_line(self._counters.look())}")
+
+
+def _anything_happened(counts: Counts) -> bool:
+    """Not while the job waits for an archive that another one holds."""
+    return replace(counts, elapsed_seconds=0.0) != Counts()
 
 
 def render(title: str, counts: Counts, *, database: bool) -> Group:

@@ -6,11 +6,11 @@ import os
 import warnings
 from pathlib import Path
 
-from faster_whisper import available_models, download_model
+from faster_whisper import download_model
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-from audioctl.engines.loading import find_model
 from audioctl.errors import ModelError
+from audioctl.models import find_model, repository_of
 
 
 def fetch_model(name: str, folder: Path | None) -> Path:
@@ -18,18 +18,14 @@ def fetch_model(name: str, folder: Path | None) -> Path:
 
     Raises ModelError when there is no such model, no internet, or no room.
     """
-    if "/" not in name and name not in available_models():
-        raise ModelError(
-            f"There is no model named {name}.",
-            hint=f"Known names: {', '.join(available_models())}; or OWNER/MODEL of the Hugging Face Hub.",
-        )
+    repository = repository_of(name)
     if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
         raise ModelError("HF_HUB_OFFLINE is set, so nothing can be fetched.", hint="Unset it on this machine.")
     try:
         with warnings.catch_warnings():
             # faster-whisper still gives the Hub's library an argument that it ignores.
             warnings.filterwarnings("ignore", message=".*local_dir_use_symlinks")
-            fetched = Path(download_model(name, output_dir=str(folder.absolute()) if folder else None))
+            fetched = Path(download_model(repository, output_dir=str(folder.absolute()) if folder else None))
     except (HfHubHTTPError, HFValidationError) as error:
         raise ModelError(
             f"The model {name} cannot be fetched: {_first_line(error)}", hint="Is it spelled right?"

@@ -1,30 +1,30 @@
-"""Loading a recogniser by name: a faster-whisper model, a folder, or ``bundled``, the small one shipped for tests."""
+"""Loading a recogniser from the folder that ``audioctl.models`` finds, and telling what is wrong when it does not."""
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import ctranslate2
 import msgspec
-from faster_whisper import WhisperModel, available_models, download_model
+from faster_whisper import WhisperModel
 
-from audioctl.data import small_model_path
 from audioctl.engines.batching import is_out_of_memory
+from audioctl.engines.cuda import load_cublas
 from audioctl.engines.whisper import WhisperEngine, WhisperOptions
 from audioctl.errors import ModelError
+from audioctl.models import BUNDLED, find_model
 from audioctl.settings import Transcribe
 
-BUNDLED = "bundled"
+__all__ = ["BUNDLED", "find_model", "load_engine"]
+
 FULL_WINDOW_FRAMES = 3000
 SHORTEST_TRAINED_FRAMES = 200
 """The bundled model was trained on windows from 2 s up."""
 
 SHORTEST_CAUTIOUS_FRAMES = 1000
 """For models trained on 30 s only: reports of lost words begin below about 10 s."""
-
-_NEEDED_FILES = ("model.bin", "tokenizer.json")
-"""Without its own tokenizer.json faster-whisper would ask the internet for one."""
 
 
 class ModelTraits(msgspec.Struct, frozen=True):
@@ -33,13 +33,16 @@ class ModelTraits(msgspec.Struct, frozen=True):
     short_windows: bool = False
 
 
-def load_engine(settings: Transcribe) -> WhisperEngine:
+def load_engine(settings: Transcribe, models: str = "") -> WhisperEngine:
     """Load the model that ``settings`` names, from this machine's disks; the internet is never asked.
 
-    Raises ModelError with what to do when it is not there or does not load.
+    ``models`` is ``paths.models``, where a named model is looked for first. Raises ModelError with what to do when the
+    model, or what a GPU needs, is not there or does not load.
     """
-    folder = find_model(settings.model)
+    folder = find_model(settings.model, models)
     device = _device(settings.device)
+    if device == "cuda":
+        load_cublas(sys.path)
     _check_compute_type(settings.compute_type, device)
     traits = _traits(folder)
     try:
@@ -61,47 +64,6 @@ def load_engine(settings: Transcribe) -> WhisperEngine:
     _check_mel_bins(whisper, folder)
     _check_languages(whisper, options, settings.model)
     return WhisperEngine(whisper, settings.model, options)
-
-
-def find_model(model: str) -> Path:
-    """The folder of ``model``: ``bundled``, a folder, or a name of faster-whisper's or of the Hugging Face Hub.
-
-    A named model must have been fetched before. Raises ModelError where there is none, or where files are missing.
-    """
-    if model == BUNDLED:
-        return small_model_path()
-    folder = Path(model).expanduser()
-    if not folder.is_dir():
-        if model.startswith(("/", "./", "../", "~")):
-            raise ModelError(
-                f"There is no folder {folder}.",
-                hint="Give transcribe.model the folder of a CTranslate2 model, or a name such as large-v3-turbo.",
-            )
-        folder = _fetched(model)
-    for name in _NEEDED_FILES:
-        if not (folder / name).is_file():
-            raise ModelError(
-                f"There is no whole model in {folder}: it holds no {name}.",
-                hint="Fetch it again, or make the folder with `ct2-transformers-converter --copy_files tokenizer.json "
-                "preprocessor_config.json`.",
-            )
-    return folder
-
-
-def _fetched(model: str) -> Path:
-    if "/" not in model and model not in available_models():
-        raise ModelError(
-            f"There is no folder and no model named {model}.",
-            hint=f"Known names: {', '.join([BUNDLED, *available_models()])}.",
-        )
-    try:
-        return Path(download_model(model, local_files_only=True))
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"The model {model} is not on this machine: it is no folder here, and not among the fetched models.",
-            hint=f"Run `audioctl model fetch {model}` where there is internet and HF_HOME is the same, or give "
-            "transcribe.model a folder. The model `bundled` needs nothing and tests everything else.",
-        ) from error
 
 
 def _device(wanted: str) -> str:

@@ -110,6 +110,8 @@ class AttemptEnded(_Event, frozen=True, tag="attempt_ended", kw_only=True):
     outcome: Outcome
     damage: Damage | None = None
     error: str | None = None
+    exit_code: int | None = None
+    """Of an attempt that an error ended."""
 
 
 Event = (

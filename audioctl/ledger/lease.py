@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ import msgspec
 
 from audioctl.clock import utc_now
 from audioctl.errors import ArchiveBusyError, JournalError, LeaseLostError
+from audioctl.node import node_name
 from audioctl.processes import boot_id, is_running, process_started
 
 HEARTBEAT_SECONDS = 15.0
@@ -38,7 +38,7 @@ _OUT_OF_SIGHT_SECONDS = 0.5
 
 
 class LeaseHolder(msgspec.Struct, frozen=True):
-    """What a lease file says of the job that holds it."""
+    """What a lease file says of the job that holds it. ``node`` is for people; liveness goes by boot and process."""
 
     token: str
     node: str
@@ -99,7 +99,7 @@ class Lease:
         """
         mine = LeaseHolder(
             token=secrets.token_hex(8),
-            node=socket.gethostname(),
+            node=node_name(),
             boot_id=boot_id(),
             pid=os.getpid(),
             process_started=process_started(os.getpid()) or "",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,11 +11,27 @@ from audioctl.clock import utc_now
 from audioctl.errors import ArchiveUnreadableError, AudioctlError, Drained, LeaseLostError
 from audioctl.ledger.events import ArchiveFile, AttemptEnded, AttemptStarted
 from audioctl.ledger.progress import ArchiveProgress
+from audioctl.node import node_name
 from audioctl.pipeline.job import ArchiveJob
 from audioctl.pipeline.log import ProgressLog
 from audioctl.pipeline.plan import needs_reading
 from audioctl.settings import Settings
 from audioctl.states import Outcome, Stage
+
+
+def is_done_in_run(job: ArchiveJob, progress: ArchiveProgress) -> bool:
+    """Whether an earlier job of the same run has finished the archive, damaged or not, and it has not changed since.
+
+    Nobody of that run works on it then, so its lease need not be held to tell.
+    """
+    return (
+        job.run_id is not None
+        and progress.attempt is not None
+        and progress.attempt.run_id == job.run_id
+        and progress.ended is not None
+        and progress.ended.outcome is Outcome.DONE
+        and _archive_file(job, progress) == progress.attempt.archive
+    )
 
 
 @contextmanager
@@ -28,9 +43,17 @@ def attempt(log: ProgressLog, job: ArchiveJob, settings: Settings) -> Iterator[A
     started = _started(job, settings, log.progress)
     log.append(started)
 
-    def end(outcome: Outcome, error: str | None = None) -> None:
-        damage = log.progress.read.damage if log.progress.read else None
-        log.append(AttemptEnded(at=utc_now(), attempt=started.attempt, outcome=outcome, damage=damage, error=error))
+    def end(outcome: Outcome, error: str | None = None, exit_code: int | None = None) -> None:
+        log.append(
+            AttemptEnded(
+                at=utc_now(),
+                attempt=started.attempt,
+                outcome=outcome,
+                damage=log.progress.read.damage if log.progress.read else None,
+                error=error,
+                exit_code=exit_code,
+            )
+        )
 
     try:
         yield started
@@ -40,7 +63,7 @@ def attempt(log: ProgressLog, job: ArchiveJob, settings: Settings) -> Iterator[A
         end(Outcome.DRAINED)
         raise
     except AudioctlError as error:
-        end(Outcome.FAILED, error.message)
+        end(Outcome.FAILED, error.message, error.exit_code)
         raise
     except Exception as error:
         end(Outcome.FAILED, f"{type(error).__name__}: {error}")
@@ -56,7 +79,7 @@ def _started(job: ArchiveJob, settings: Settings, progress: ArchiveProgress) -> 
         attempt=before.attempt + 1 if before else 1,
         run_id=job.run_id,
         job_id=job.job_id,
-        node=socket.gethostname(),
+        node=node_name(),
         version=__version__,
         archive=_archive_file(job, progress),
         # Batches keep their bounds, or what was done could not be told from what was not.

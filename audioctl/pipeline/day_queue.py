@@ -19,10 +19,11 @@ from audioctl.errors import AudioctlError
 from audioctl.ledger.events import AttemptEnded
 from audioctl.ledger.journal import journal_path, last_event
 from audioctl.ledger.lease import lease_path, live_holder
+from audioctl.ledger.queries import DayStatus
 from audioctl.pipeline.job import ArchiveJob
 from audioctl.runs import runs_of_day
 from audioctl.settings import Settings
-from audioctl.states import Outcome
+from audioctl.states import ArchiveState, Outcome
 
 _STATUS_BY_WEIGHT = (
     QueueStatus.PROCESSING,
@@ -67,7 +68,31 @@ def day_status(state_dir: Path, day: str) -> tuple[QueueStatus, str | None]:
     }
     status = min((status for status, _ in found.values()), key=_STATUS_BY_WEIGHT.index, default=QueueStatus.COMPLETED)
     errors = [f"{slot}: {error}" for slot, (_, error) in found.items() if error]
-    return status, "; ".join(errors[:1] + ([f"and {len(errors) - 1} more archives"] if len(errors) > 1 else [])) or None
+    return status, _first_of(errors)
+
+
+def status_of(day: DayStatus) -> tuple[QueueStatus, str | None]:
+    """The same from the ledger, which knows also of jobs that went away before they began."""
+    totals = day.totals
+    errors = [
+        f"{archive.slot}: {archive.error or archive.reason}"
+        for archive in day.archives or []
+        if archive.state in (ArchiveState.FAILED, ArchiveState.DAMAGED)
+    ]
+    only_owed = all(
+        archive.reason == Outcome.OWED for archive in day.archives or [] if archive.state is ArchiveState.FAILED
+    )
+    if totals.running or totals.submitted:
+        status = QueueStatus.PROCESSING
+    elif totals.cancelled or (totals.failed and not only_owed):
+        status = QueueStatus.FAILED
+    else:
+        status = QueueStatus.COMPLETED_WITH_ERRORS if errors else QueueStatus.COMPLETED
+    return status, _first_of(errors)
+
+
+def _first_of(errors: list[str]) -> str | None:
+    return "; ".join(errors[:1] + ([f"and {len(errors) - 1} more archives"] if len(errors) > 1 else [])) or None
 
 
 def _archive_status(journal: Path, submitted_at: str | None) -> tuple[QueueStatus, str | None]:

@@ -22,12 +22,17 @@ class ArchiveJob:
     job_id: str | None = None
 
 
+def _tell_nobody(attempt: int) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What the work is given. ``load_engine`` is called only if something has to be transcribed; ``notify`` takes
-    messages for a person, from any thread."""
+    messages for a person, from any thread; ``attempt_began`` hears the number of the attempt."""
 
     load_engine: Callable[[], Engine]
     counters: Counters
     drain: DrainRequest
     notify: Callable[[str], None]
+    attempt_began: Callable[[int], None] = _tell_nobody

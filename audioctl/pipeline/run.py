@@ -19,6 +19,7 @@ from audioctl.ledger.journal import JournalWriter, journal_path
 from audioctl.ledger.lease import Lease, lease_path
 from audioctl.ledger.progress import ArchiveProgress, read_progress
 from audioctl.ledger.transcripts import BatchTranscripts, read_transcripts
+from audioctl.models import find_model
 from audioctl.pipeline.attempt import attempt
 from audioctl.pipeline.channel import made_ahead
 from audioctl.pipeline.convert import Converter
@@ -32,6 +33,7 @@ from audioctl.pipeline.record import Recorder
 from audioctl.pipeline.scratch import scratch_folder, scratch_root
 from audioctl.pipeline.transcribe import transcribe
 from audioctl.pipeline.upload import Uploader
+from audioctl.pipeline.waiting import acquire_patiently
 from audioctl.settings import Settings
 from audioctl.storage.destination import Destination, parse_destination
 
@@ -44,19 +46,18 @@ CONVERTED_BATCHES = 1
 def process_archive(job: ArchiveJob, settings: Settings, around: Surroundings) -> ArchiveProgress:
     """Do whatever is left to do for the archive; what its journal adds up to afterwards.
 
-    Raises Drained when a signal asked for an early end, and AudioctlError when the work cannot go on; what was done
-    by then is in the journal either way.
+    A job of a run waits for the archive where another may still hold it; without a run, a person waits, and is told at
+    once. Raises Drained when a signal asked for an early end, and AudioctlError when the work cannot go on; what was
+    done by then is in the journal either way.
     """
     destination = parse_destination(settings.upload.destination)
     journal = journal_path(Path(settings.paths.state_dir), job.day, job.slot)
     if not journal.exists():
         archive_identity(job.path)  # a mistyped name is to leave no trace
-    with (
-        Lease.acquire(lease_path(journal), run_id=job.run_id, job_id=job.job_id) as lease,
-        JournalWriter(journal, lease) as writer,
-    ):
+    with _acquire(lease_path(journal), job, around) as lease, JournalWriter(journal, lease) as writer:
         log = ProgressLog(writer, read_progress(journal))
-        with told_queue(job, settings, around.notify), attempt(log, job, settings):
+        with told_queue(job, settings, around.notify), attempt(log, job, settings) as started:
+            around.attempt_began(started.attempt)
             owing = {
                 index: found
                 for index, found in read_transcripts(journal).items()
@@ -64,6 +65,12 @@ def process_archive(job: ArchiveJob, settings: Settings, around: Surroundings) -
             }
             _ArchiveRun(job, settings, around, log, destination, owing).work()
         return log.progress
+
+
+def _acquire(path: Path, job: ArchiveJob, around: Surroundings) -> Lease:
+    if job.run_id is not None:
+        return acquire_patiently(path, job, around)
+    return Lease.acquire(path, run_id=None, job_id=job.job_id)
 
 
 @dataclass
@@ -80,6 +87,8 @@ class _ArchiveRun:
 
     def work(self) -> None:
         progress = self.log.progress
+        if _needs_model(progress):
+            find_model(self.settings.transcribe.model, self.settings.paths.models)  # or hours are spent in vain
         self.around.counters.set(clips_before=sum(batch.stored for batch in progress.batches.values()))
         with (
             # Outermost: what is on scratch has to stay for as long as anybody may still read it.
@@ -172,6 +181,13 @@ class _ArchiveRun:
 
     def _finish(self, effects: Effects) -> None:
         effects.finish(record_seconds=self.settings.database.give_up_after)
+
+
+def _needs_model(progress: ArchiveProgress) -> bool:
+    return progress.read is None or any(
+        (batch := progress.batches.get(index)) is None or not batch.is_transcribed
+        for index in range(progress.read.batches)
+    )
 
 
 def _send_known(batch: KnownBatch, effects: Effects) -> None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import TYPE_CHECKING
 
-import msgspec
-
+from audioctl.configuration import is_remote
 from audioctl.errors import AudioctlError
+from audioctl.findings import Finding, Verdict, check
 from audioctl.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,29 +26,52 @@ LITTLE_SCRATCH_BYTES = 10 * 1000**3
 """A day's archive keeps far less there; a server that is away for an hour may not."""
 
 
-class Verdict(StrEnum):
-    GOOD = "good"
-    LOOK = "look"
-    BAD = "bad"
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """What one check found, and what to do about it."""
-
-    check: str
-    verdict: Verdict
-    message: str
-    hint: str | None = None
-
-
 def examine(settings: Settings) -> Iterator[Finding]:
     """One finding a check, the quick ones first."""
-    yield _check("state", lambda: _writable(Path(settings.paths.state_dir)))
-    yield _check("scratch", lambda: _scratch(settings))
-    yield _check("archives", lambda: _archives(settings))
-    yield _check("destination", lambda: _destination(settings))
+    yield check("state", lambda: _writable(Path(settings.paths.state_dir)))
+    yield check("scratch", lambda: _scratch(settings))
+    yield check("archives", lambda: _archives(settings))
+    yield check("destination", lambda: _destination(settings))
     if settings.database.enabled:
-        yield _check("database", lambda: _database(settings))
+        yield check("database", lambda: _database(settings))
+    if settings.container.image and not _inside_image():
+        yield check("image", lambda: _image(settings.container.image))
+    if settings.submit.executor == "slurm" and not _on_a_node():
+        yield from _before_submitting(settings)
+    else:
+        yield from _before_working(settings)
+
+
+def missing_worker_modules() -> list[str]:
+    return [name for name in WORKER_MODULES if find_spec(name) is None]
+
+
+def _on_a_node() -> bool:
+    """Whether this is run inside a job, or in its image, rather than where jobs are submitted."""
+    return _inside_image() or "SLURM_JOB_ID" in os.environ
+
+
+def _inside_image() -> bool:
+    return any(os.environ.get(f"{runtime}_CONTAINER") for runtime in ("APPTAINER", "SINGULARITY"))
+
+
+def _before_submitting(settings: Settings) -> Iterator[Finding]:
+    """The recogniser itself is not tried: a login node has no GPU, and no patience with large programs."""
+    from audioctl.cluster_checks import examine_cluster
+
+    yield from examine_cluster(settings)
+    missing = missing_worker_modules()
+    if missing and not settings.container.image:
+        yield Finding(
+            "worker",
+            Verdict.BAD,
+            f"Jobs run this Python, and it cannot work on audio: {', '.join(missing)} missing.",
+            "pip install 'audioctl[worker]' ('audioctl[gpu]' for GPUs), or set container.image.",
+        )
+    yield check("model", lambda: _model_is_there(settings))
+
+
+def _before_working(settings: Settings) -> Iterator[Finding]:
     missing = missing_worker_modules()
     if missing:
         yield Finding(
@@ -59,20 +81,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
             "A login node needs none of it. On machines that run jobs: pip install 'audioctl[worker]'.",
         )
         return
-    yield _check("opus", _opus)
-    yield _check("model", lambda: _model(settings))
-
-
-def missing_worker_modules() -> list[str]:
-    return [name for name in WORKER_MODULES if find_spec(name) is None]
-
-
-def _check(name: str, look: Callable[[], Finding | str]) -> Finding:
-    try:
-        found = look()
-    except AudioctlError as error:
-        return Finding(name, Verdict.BAD, error.message, error.hint)
-    return found if isinstance(found, Finding) else Finding(name, Verdict.GOOD, found)
+    yield check("opus", _opus)
+    yield check("model", lambda: _model(settings))
 
 
 def _writable(folder: Path) -> str:
@@ -121,13 +131,29 @@ def _destination(settings: Settings) -> str:
 
 def _database(settings: Settings) -> Finding | str:
     from audioctl.database.connection import connect
-    from audioctl.database.schema import check
+    from audioctl.database.schema import check as check_tables
 
     with connect(service=settings.database.service, application_name="audioctl/doctor") as connection:
-        differences = check(connection)
+        differences = check_tables(connection)
     if differences:
         return Finding("database", Verdict.BAD, "; ".join(differences), "`audioctl db upgrade` mends the tables.")
     return "PostgreSQL answers, and its tables are as needed."
+
+
+def _image(image: str) -> Finding | str:
+    if is_remote(image):
+        return Finding(
+            "image",
+            Verdict.LOOK,
+            f"{image} is fetched by the nodes, where they can.",
+            "`apptainer pull /shared/audioctl.sif URL` once, and that file as container.image, is quicker.",
+        )
+    if not os.access(image, os.R_OK):
+        raise AudioctlError(
+            f"The image {image} is not there, or cannot be read.",
+            hint="Correct container.image, or build one: containers/build.sh, or `apptainer pull`.",
+        )
+    return f"{image} can be read."
 
 
 def _opus() -> Finding | str:
@@ -139,12 +165,19 @@ def _opus() -> Finding | str:
     return Finding("opus", Verdict.BAD, "PyAV here has no libopus.", "Install PyAV from its wheel: pip install av.")
 
 
+def _model_is_there(settings: Settings) -> str:
+    from audioctl.models import find_model
+
+    folder = find_model(settings.transcribe.model, settings.paths.models)
+    return f"{settings.transcribe.model} is in {folder}. `audioctl doctor` on a node loads it."
+
+
 def _model(settings: Settings) -> Finding | str:
     """Loads the model and lets it hear a sentence that is known."""
     from audioctl.demo import demo_clips
     from audioctl.engines.loading import BUNDLED, load_engine
 
-    engine = load_engine(settings.transcribe)
+    engine = load_engine(settings.transcribe, settings.paths.models)
     clip = next(clip for clip in demo_clips() if clip.language == "en")
     heard = _hear(clip.read(), clip.file, engine)
     name = settings.transcribe.model

@@ -1,6 +1,7 @@
-"""Telling whether a process that a file names is still the one that wrote the file."""
+"""Telling whether a process that a file names is still the one that wrote the file, and whose this one is."""
 
 import os
+import pwd
 import secrets
 from functools import cache
 from pathlib import Path
@@ -42,3 +43,11 @@ def is_running(pid: int, started: str) -> bool | None:
         # A process of another user, which /proc hides from us (mount option hidepid), or its zombie.
         return None
     return False
+
+
+def user_name() -> str:
+    """Whose process this is; the number where the machine has no name for it."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())

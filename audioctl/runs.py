@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,8 @@ from audioctl.errors import LedgerError
 RUN_FILE = "run.json"
 CONFIG_FILE = "config.toml"
 JOB_SCRIPT = "job.sh"
+CANCELLED_FILE = "cancelled"
+"""Stands in the folder of a run that somebody has cancelled."""
 
 
 class RunArchive(msgspec.Struct, frozen=True):
@@ -22,11 +25,14 @@ class RunArchive(msgspec.Struct, frozen=True):
 
     slot: str
     path: str
-    job_id: str
+    job: str
+    """Names a job within its run, as the executor planned it; the id of the job may come later."""
+    attempts_before: int = 0
+    """Attempts that the archive had seen when a person last submitted it."""
 
 
 class Run(msgspec.Struct, frozen=True):
-    """What was submitted. The jobs are in the order of the archives."""
+    """What was submitted."""
 
     run_id: str
     day: str
@@ -35,6 +41,9 @@ class Run(msgspec.Struct, frozen=True):
     executor: str
     max_concurrent: int
     archives: list[RunArchive]
+    user: str = ""
+    submission: int = 1
+    """1 for what a person submitted; what a finishing job submits again counts on from there."""
 
 
 def new_run_id() -> str:
@@ -71,6 +80,38 @@ def write_run(folder: Path, run: Run, files: Mapping[str, str]) -> None:
         raise LedgerError(
             f"The run cannot be written to {folder}: {error.strerror}.", hint="Check paths.state_dir."
         ) from error
+
+
+def remove_run(folder: Path) -> None:
+    """Of a run that was written and then not submitted. Raises LedgerError."""
+    unfinished = folder.with_name(f".{folder.name}")
+    try:
+        folder.rename(unfinished)
+        shutil.rmtree(unfinished)
+    except OSError as error:
+        raise LedgerError(
+            f"The run in {folder}, which was not submitted, cannot be removed: {error.strerror}.",
+            hint="Remove the folder by hand.",
+        ) from error
+
+
+def is_cancelled(folder: Path) -> bool:
+    """Whether somebody has cancelled the run."""
+    return (folder / CANCELLED_FILE).exists()
+
+
+def mark_cancelled(folder: Path) -> None:
+    """Raises LedgerError."""
+    try:
+        (folder / CANCELLED_FILE).touch()
+    except OSError as error:
+        raise LedgerError(
+            f"{folder / CANCELLED_FILE} cannot be written: {error.strerror}.", hint="Is it your run?"
+        ) from error
+
+
+def unmark_cancelled(folder: Path) -> None:
+    (folder / CANCELLED_FILE).unlink(missing_ok=True)
 
 
 def read_run(folder: Path) -> Run:

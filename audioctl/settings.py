@@ -42,6 +42,13 @@ class Paths(Struct, frozen=True, forbid_unknown_fields=True):
         Location,
         Meta(description="Folder for runs, journals, logs and the ledger; login and compute nodes must share it."),
     ] = "./audioctl-state"
+    models: Annotated[
+        Location,
+        Meta(
+            description="Folder on a shared disk to which `audioctl model fetch` brings models and where jobs look for "
+            "them first. When empty, the cache of the Hugging Face Hub (`HF_HOME`)."
+        ),
+    ] = ""
     templates: Annotated[
         Location, Meta(description="Folder with templates of job scripts that replace those of the same name.")
     ] = ""
@@ -52,7 +59,7 @@ class Submit(Struct, frozen=True, forbid_unknown_fields=True):
 
     executor: Annotated[
         Literal["local", "slurm"],
-        Meta(description="Where archives are worked on; this version has only local, which is this machine."),
+        Meta(description="Where archives are worked on: local is this machine, slurm a cluster."),
     ] = "local"
 
 
@@ -72,10 +79,16 @@ class Slurm(Struct, frozen=True, forbid_unknown_fields=True):
         str, Meta(description='GPUs of a job, as in `sbatch --gpus`: "1" or "h100:1". Some sites want gres.')
     ] = ""
     gres: Annotated[str, Meta(description='Generic resources, as in `sbatch --gres`: "gpu:1" or "gpu:h100:1".')] = ""
+    constraint: Annotated[str, Meta(description="Features of the nodes, as in `sbatch --constraint`.")] = ""
+    reservation: Annotated[str, Meta(description="Reservation, as in `sbatch --reservation`.")] = ""
+    exclude: Annotated[str, Meta(description="Nodes not to use, as in `sbatch --exclude`.")] = ""
     cpus_per_task: Annotated[Count, Meta(description="CPU cores of a job.")] = 12
     mem: Annotated[str, Meta(description='Memory of a job, as in `sbatch --mem`: "96G".')] = "96G"
     time: Annotated[str, Meta(description='Time limit of a job, as in `sbatch --time`: "02:00:00".')] = "02:00:00"
     max_concurrent: Annotated[Count, Meta(description="Jobs of one day that run at the same time.")] = 8
+    days_at_once: Annotated[
+        Count, Meta(description="Of a range of days, how many may be worked on at the same time.")
+    ] = 2
     archives_per_job: Annotated[
         Count, Meta(description="Archives that one job works on, one after the other; needs more time.")
     ] = 1
@@ -84,11 +97,25 @@ class Slurm(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(description="Seconds before the time limit at which a job stops taking on work and finishes what it has."),
     ] = 300
     modules: Annotated[Texts, Meta(description="Environment modules to load in a job.")] = ()
-    mail_user: Annotated[str, Meta(description="Address for Slurm's mail about ended and failed jobs.")] = ""
-    extra: Annotated[
-        Texts, Meta(description='More options for sbatch, one each: ["--constraint=h100", "--exclude=node7"].')
-    ] = ()
-    max_attempts: Annotated[Count, Meta(description="Attempts at an archive before it is left as failed.")] = 3
+    mail_user: Annotated[
+        str, Meta(description="Address for Slurm's mail about the job that finishes the day; empty for none.")
+    ] = ""
+    mail_type: Annotated[str, Meta(description="What to send mail about, as in `sbatch --mail-type`.")] = "END,FAIL"
+    extra: Annotated[Texts, Meta(description='More options for sbatch, one each: ["--nice=100", "--exclusive"].')] = ()
+    max_attempts: Annotated[
+        Count,
+        Meta(
+            description="Attempts at an archive, those of jobs that were requeued among them, before it is left to a "
+            "person. Raise it where jobs are often preempted."
+        ),
+    ] = 3
+    finish_partition: Annotated[
+        str, Meta(description="Partition of the job that finishes a day, which needs no GPU; empty for the same.")
+    ] = ""
+    finish_cpus_per_task: Annotated[Count, Meta(description="CPU cores of the job that finishes a day.")] = 2
+    finish_mem: Annotated[str, Meta(description="Memory of the job that finishes a day.")] = "4G"
+    finish_time: Annotated[str, Meta(description="Time limit of the job that finishes a day.")] = "01:00:00"
+    finish_extra: Annotated[Texts, Meta(description="More options for sbatch for the job that finishes a day.")] = ()
 
 
 class Container(Struct, frozen=True, forbid_unknown_fields=True):
@@ -104,6 +131,13 @@ class Container(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             description='More folders to show inside the image, as in `--bind`: ["/models", "/data:/input:ro"]. '
             "The folders named in these settings are shown anyway."
+        ),
+    ] = ()
+    environment: Annotated[
+        Texts,
+        Meta(
+            description='More variables to show inside the image: ["MY_KEY", "MY_*"]. Those of Slurm, CUDA, PostgreSQL '
+            "and audioctl are shown anyway."
         ),
     ] = ()
 

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from audioctl import __version__
 from audioctl.archives import Archive, ArchiveIdentity, archive_identity
 from audioctl.clock import utc_now
 from audioctl.configuration import dump_toml
-from audioctl.errors import ArchiveUnreadableError
-from audioctl.executors.base import Executor
+from audioctl.errors import (
+    AlreadySubmittedError,
+    ArchiveBusyError,
+    ArchiveUnreadableError,
+    SchedulerError,
+    SchedulerSilentError,
+)
+from audioctl.executors.base import Executor, Submitted
 from audioctl.ledger.events import ArchiveFile
+from audioctl.ledger.lease import Lease
 from audioctl.ledger.queries import ArchiveStatus
-from audioctl.runs import CONFIG_FILE, Run, RunArchive, new_run_id, run_folder, write_run
+from audioctl.processes import user_name
+from audioctl.runs import CONFIG_FILE, Run, RunArchive, new_run_id, remove_run, run_folder, write_run
 from audioctl.settings import Settings
 from audioctl.states import ArchiveState
 from audioctl.templates import ScriptRequest
+
+_PATIENCE_SECONDS = 240.0
+"""Longer than sbatch tries where the cluster has as many jobs as it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +41,10 @@ class Decision:
     archive: Archive
     submit: bool
     why: str
+    attempts: int = 0
+    """That the archive has seen so far."""
+    live_job_id: str | None = None
+    """The job that is to work on it, or does, where that is why it is not submitted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +61,31 @@ def decide_submission(archive: Archive, status: ArchiveStatus | None, read_file:
     if status is None or status.state is ArchiveState.PENDING:
         return Decision(archive, True, "new")
     if status.state in (ArchiveState.SUBMITTED, ArchiveState.RUNNING):
-        return Decision(archive, False, f"{status.state} as job {status.job_id}")
+        return _under_way(archive, status)
     if status.state is ArchiveState.CANCELLED:
-        return Decision(archive, True, "was cancelled")
+        return Decision(archive, True, "was cancelled", status.attempt)
     return decide_resumption(archive, status, read_file)
 
 
 def decide_resumption(archive: Archive, status: ArchiveStatus, read_file: ArchiveFile | None) -> Decision:
     """``resume`` takes up what failed, was lost or drained, or is owed; a damaged archive only if it was replaced."""
+
+    def submit(why: str) -> Decision:
+        return Decision(archive, True, why, status.attempt)
+
     match status.state:
         case ArchiveState.FAILED:
-            return Decision(archive, True, _why_failed(status))
+            return submit(_why_failed(status))
         case ArchiveState.DAMAGED if not _is_same(archive, read_file):
-            return Decision(archive, True, "was damaged and has been replaced")
+            return submit("was damaged and has been replaced")
         case ArchiveState.DAMAGED:
             return Decision(archive, False, f"damaged ({status.reason}); a whole copy is needed first")
         case ArchiveState.DONE if not _is_same(archive, read_file):
-            return Decision(archive, True, "is done, but the archive has changed since")
+            return submit("is done, but the archive has changed since")
         case ArchiveState.CANCELLED:
             return Decision(archive, False, "cancelled; submit it again with submit-tar or submit-day")
+        case ArchiveState.SUBMITTED | ArchiveState.RUNNING:
+            return _under_way(archive, status)
         case _:
             return Decision(archive, False, f"{status.state}")
 
@@ -82,11 +106,21 @@ def known_archive(day: str, status: ArchiveStatus, read_file: ArchiveFile | None
 
 
 def prepare_run(
-    day: str, archives: Sequence[Archive], settings: Settings, executor: Executor, max_concurrent: int
+    day: str,
+    archives: Sequence[Archive],
+    settings: Settings,
+    executor: Executor,
+    max_concurrent: int,
+    *,
+    attempts_before: Mapping[str, int] = MappingProxyType({}),
+    submission: int = 1,
 ) -> PreparedRun:
-    """Everything a run consists of; nothing is written. ``settings`` are frozen ones."""
+    """Everything a run consists of; nothing is written.
+
+    ``settings`` are frozen ones, ``attempts_before`` is by slot.
+    """
     run_id = new_run_id()
-    job_ids = executor.job_ids(run_id, len(archives))
+    jobs = executor.plan(len(archives), settings)
     run = Run(
         run_id=run_id,
         day=day,
@@ -95,30 +129,74 @@ def prepare_run(
         executor=executor.name,
         max_concurrent=max_concurrent,
         archives=[
-            RunArchive(archive.slot, str(archive.path), job_id)
-            for archive, job_id in zip(archives, job_ids, strict=True)
+            RunArchive(archive.slot, str(archive.path), job, attempts_before.get(archive.slot, 0))
+            for archive, job in zip(archives, jobs, strict=True)
         ],
+        user=user_name(),
+        submission=submission,
     )
     folder = run_folder(Path(settings.paths.state_dir), run)
     request = ScriptRequest(
         folder=folder,
         run_id=run_id,
         day=day,
-        archives=[(archive.slot, archive.path) for archive in archives],
+        archives=[(archive.slot, archive.path, job) for archive, job in zip(archives, jobs, strict=True)],
         settings=settings,
+        max_concurrent=max_concurrent,
+        submission=submission,
     )
     return PreparedRun(run, folder, {CONFIG_FILE: dump_toml(settings, frozen=True), **executor.scripts(request)})
 
 
-def submit_run(prepared: PreparedRun, executor: Executor) -> None:
-    """Write the run and start its jobs."""
+def submit_run(prepared: PreparedRun, executor: Executor, after: Sequence[str] = ()) -> Submitted:
+    """Write the run and start its jobs, once the jobs ``after`` have ended.
+
+    The run is there before its jobs are asked for: what dies in between leaves a run whose jobs can be looked for. One
+    that was refused leaves nothing.
+    """
     write_run(prepared.folder, prepared.run, prepared.files)
-    executor.submit(prepared.folder, prepared.run)
+    try:
+        return executor.submit(prepared.folder, prepared.run, after)
+    except SchedulerSilentError:
+        raise
+    except SchedulerError:
+        remove_run(prepared.folder)
+        raise
+
+
+@contextmanager
+def one_at_a_time(
+    state_dir: Path, *, patience_seconds: float = _PATIENCE_SECONDS, look_seconds: float = 0.2
+) -> Iterator[None]:
+    """Whoever decides what to submit, and submits it, does so alone: two at once would submit everything twice.
+
+    Raises AlreadySubmittedError when somebody else takes longer than ``patience_seconds``.
+    """
+    give_up_at = time.monotonic() + patience_seconds
+    while True:
+        try:
+            lease = Lease.acquire(state_dir / "submission.lease", run_id=None, job_id=None)
+        except ArchiveBusyError as busy:
+            if time.monotonic() >= give_up_at:
+                raise AlreadySubmittedError(
+                    "Another audioctl is submitting jobs, and takes its time.",
+                    hint=f"Try again in a few minutes. ({busy.message})",
+                ) from busy
+            time.sleep(look_seconds)
+        else:
+            with lease:
+                yield
+            return
 
 
 def choose_slots(archives: Iterable[Archive], slots: Sequence[str]) -> list[Archive]:
     """Those of the named slots, or all when none is named."""
     return [archive for archive in archives if not slots or archive.slot in slots]
+
+
+def _under_way(archive: Archive, status: ArchiveStatus) -> Decision:
+    job = f" as job {status.job_id}" if status.job_id else ""
+    return Decision(archive, False, f"{status.state}{job}", status.attempt, status.job_id or "unknown")
 
 
 def _is_same(archive: Archive, read_file: ArchiveFile | None) -> bool:
@@ -144,5 +222,7 @@ def _why_failed(status: ArchiveStatus) -> str:
             return f"was ended early by a signal after {status.batches.done} batches"
         case "lost":
             return f"its job went away after {status.batches.done} batches"
+        case str(word) if word.isupper():
+            return f"{word} after {status.batches.done} batches"
         case _:
             return "failed: " + (status.error or "for an unknown reason").splitlines()[0]

@@ -3,34 +3,50 @@
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
+import jinja2.meta
 
+from audioctl import __version__
 from audioctl.configuration import is_remote
 from audioctl.errors import ConfigurationError
-from audioctl.runs import CONFIG_FILE, log_path
+from audioctl.executors.slurm import FINISH, job_name, part_and_task
+from audioctl.runs import log_path
 from audioctl.settings import Container, Settings
 
 JOB_TEMPLATE = "job.sh.j2"
 ARRAY_TEMPLATE = "array.sbatch.j2"
+FINISH_TEMPLATE = "finish.sbatch.j2"
 
+PASSED_ON = (
+    *("PG*", "DB_CREDS", "AUDIOCTL_*", "SLURM_*", "SLURMD_*", "CUDA_*", "NVIDIA_*", "HF_*", "OMP_NUM_THREADS"),
+    *("SSH_AUTH_SOCK", "KRB5CCNAME", "TMPDIR", "LOCAL_SCRATCH", "TZ", "LC_*"),
+)
+"""Variables that a job inside an image sees, as patterns of bash."""
+
+_VARIABLES = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\*?", re.ASCII)
 _NEEDS_NO_QUOTES = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
 
 
 @dataclass(frozen=True)
 class ScriptRequest:
-    """What a script is about. Every path in it is absolute, and the settings are frozen ones."""
+    """What the scripts of a run are about. Every path in it is absolute, and the settings are frozen ones."""
 
     folder: Path
     """The run's folder, with its frozen settings and its logs."""
     run_id: str
     day: str
-    archives: Sequence[tuple[str, Path]]
-    """Slot and archive, in the order of the index."""
+    archives: Sequence[tuple[str, Path, str]]
+    """Slot, archive and job, as the executor planned it."""
     settings: Settings
+    max_concurrent: int
+    submission: int = 1
+    """As in ``audioctl.runs.Run``."""
     python: str = sys.executable
 
 
@@ -44,6 +60,8 @@ class ContainerCall:
     binds: tuple[str, ...]
     folders: list[str]
     """Folders to show inside the image under their own names, where the node has them."""
+    environment: list[str]
+    """Variables to show inside, as patterns of bash."""
 
 
 def templates_path() -> Path:
@@ -53,64 +71,101 @@ def templates_path() -> Path:
     return installed if installed.is_dir() else package.parent / "hpc_templates"
 
 
+def templates_used(settings: Settings) -> list[Path]:
+    """The files that this user's scripts for Slurm are rendered from. Raises ConfigurationError."""
+    environment = _environment(settings.paths.templates)
+    with _named_faults():
+        return _sources(environment, ARRAY_TEMPLATE, FINISH_TEMPLATE)
+
+
 def render_job(request: ScriptRequest) -> str:
     """A bash script that works on one archive: ``job.sh INDEX [JOB_ID]``, by default the id of its process.
 
     It hands TERM, INT and USR1 on to audioctl and ends with its exit code. What audioctl prints goes to the log of
     the slot. Raises ConfigurationError for a template of the user that cannot be rendered.
     """
-    return _render(JOB_TEMPLATE, request, archives_per_job=1)
+    return _render(JOB_TEMPLATE, request, request.archives, options=[], modules=[])
 
 
-def render_array(request: ScriptRequest) -> str:
-    """The same as a Slurm job array in which each task works on ``slurm.archives_per_job`` archives, one by one.
+def render_array(request: ScriptRequest, part: str) -> str:
+    """A Slurm job array for one part of the run; each task works on ``slurm.archives_per_job`` archives, one by one.
 
     Raises ConfigurationError for a setting that sbatch could not read.
     """
-    return _render(
-        ARRAY_TEMPLATE,
-        request,
-        archives_per_job=request.settings.slurm.archives_per_job,
-        options=list(_sbatch_options(request)),
-        modules=request.settings.slurm.modules,
-    )
-
-
-def job_name(run_id: str) -> str:
-    """The name by which Slurm knows the jobs of a run."""
-    return f"audioctl-{run_id}"
-
-
-def array_size(request: ScriptRequest) -> int:
-    """How many tasks the array has."""
-    return -(-len(request.archives) // request.settings.slurm.archives_per_job)
-
-
-def _sbatch_options(request: ScriptRequest) -> Iterator[str]:
     slurm = request.settings.slurm
-    folder = str(request.folder).replace("%", "%%")
+    archives = [archive for archive in request.archives if part_and_task(archive[2])[0] == part]
+    last_task = part_and_task(archives[-1][2])[1]
     options = {
-        "job-name": job_name(request.run_id),
-        "partition": slurm.partition,
-        "account": slurm.account,
-        "qos": slurm.qos,
-        "nodes": "1",
-        "ntasks": "1",
         "cpus-per-task": str(slurm.cpus_per_task),
         "gpus": slurm.gpus,
         "gres": slurm.gres,
         "mem": slurm.mem,
         "time": slurm.time,
-        "array": f"0-{array_size(request) - 1}%{slurm.max_concurrent}",
+        "array": f"0-{last_task}%{request.max_concurrent}",
         "signal": f"B:USR1@{slurm.drain_seconds}",
-        "open-mode": "append",
-        "output": str(log_path(Path(folder), "slurm-%A_%a")),
+    }
+    return _render(
+        ARRAY_TEMPLATE,
+        request,
+        archives,
+        options=list(_sbatch_options(request, part, options, "slurm-%A_%a", slurm.extra)),
+        modules=slurm.modules,
+        archives_per_job=slurm.archives_per_job,
+    )
+
+
+def render_finish(request: ScriptRequest) -> str:
+    """The Slurm job that finishes the day: no GPU, and little of everything else."""
+    slurm = request.settings.slurm
+    options = {
+        "cpus-per-task": str(slurm.finish_cpus_per_task),
+        "mem": slurm.finish_mem,
+        "time": slurm.finish_time,
+        "signal": f"B:USR1@{slurm.drain_seconds}",
         "mail-user": slurm.mail_user,
-        "mail-type": "END,FAIL" if slurm.mail_user else "",
+        "mail-type": slurm.mail_type if slurm.mail_user else "",
+    }
+    return _render(
+        FINISH_TEMPLATE,
+        request,
+        request.archives,
+        options=list(_sbatch_options(request, FINISH, options, "finish-%j", slurm.finish_extra)),
+        modules=slurm.modules,
+    )
+
+
+def _sbatch_options(
+    request: ScriptRequest, part: str, own: Mapping[str, str], log: str, extra: Sequence[str]
+) -> Iterator[str]:
+    slurm = request.settings.slurm
+    options = {
+        "job-name": job_name(request.run_id, part),
+        "comment": f"audioctl {request.day}",
+        "partition": (slurm.finish_partition if part == FINISH else "") or slurm.partition,
+        "account": slurm.account,
+        "qos": slurm.qos,
+        "constraint": slurm.constraint if part != FINISH else "",
+        "reservation": slurm.reservation,
+        "exclude": slurm.exclude,
+        "nodes": "1",
+        "ntasks": "1",
+        **own,
+        "chdir": str(request.folder),
+        "output": _sbatch_log(request.folder, log),
+        "open-mode": "append",
     }
     yield from (f"--{name}={_sbatch_quote(value)}" for name, value in options.items() if value)
     yield "--requeue"
-    yield from map(_one_line, slurm.extra)
+    yield from map(_one_line, extra)
+
+
+def _sbatch_log(folder: Path, log: str) -> str:
+    if "\\" in str(folder):
+        raise ConfigurationError(
+            f"Slurm cannot name a log in {folder}: a backslash there turns off its %A and %a.",
+            hint="Set paths.state_dir to a folder without one.",
+        )
+    return str(log_path(Path(str(folder).replace("%", "%%")), log))
 
 
 def _sbatch_quote(text: str) -> str:
@@ -140,7 +195,13 @@ def _container_call(request: ScriptRequest) -> ContainerCall | None:
                 f"{folder} cannot be shown inside a container, because its name has a colon or a comma.",
                 hint="Rename the folder, or run without container.image.",
             )
-    return ContainerCall(container.image, _runtimes(container), container.binds, folders)
+    for name in container.environment:
+        if not _VARIABLES.fullmatch(name):
+            raise ConfigurationError(
+                f"{name!r} names no variables.", hint='container.environment holds names such as "MY_KEY" or "MY_*".'
+            )
+    environment = [*PASSED_ON, *container.environment]
+    return ContainerCall(container.image, _runtimes(container), container.binds, folders, environment)
 
 
 def _runtimes(container: Container) -> list[str]:
@@ -151,41 +212,86 @@ def _visible_folders(request: ScriptRequest) -> Iterator[str]:
     """Whatever a job reads or writes outside its image."""
     settings = request.settings
     yield settings.paths.state_dir
-    yield from (str(archive.parent) for _, archive in request.archives)
+    yield from (str(archive.parent) for _, archive, _ in request.archives)
     if not is_remote(settings.upload.destination):
         yield settings.upload.destination
-    optional = (settings.paths.scratch, settings.upload.ssh_key, settings.transcribe.model)
+    optional = (settings.paths.scratch, settings.paths.models, settings.upload.ssh_key, settings.transcribe.model)
     yield from (path for path in optional if path.startswith("/"))
 
 
-def _render(name: str, request: ScriptRequest, **variables: object) -> str:
-    overrides = request.settings.paths.templates
-    try:
-        return (
-            _environment(overrides)
-            .get_template(name)
-            .render(
-                day=request.day,
-                slots=[slot for slot, _ in request.archives],
-                archives=[str(archive) for _, archive in request.archives],
-                logs=[str(log_path(request.folder, slot)) for slot, _ in request.archives],
-                run_id=request.run_id,
-                config=str(request.folder / CONFIG_FILE),
-                python=request.python,
-                container=_container_call(request),
-                **variables,
-            )
+def _render(name: str, request: ScriptRequest, archives: Sequence[tuple[str, Path, str]], **variables: object) -> str:
+    container = _container_call(request)
+    environment = _environment(request.settings.paths.templates)
+    with _named_faults():
+        return environment.get_template(name).render(
+            made_by=_made_by(name, _sources(environment, name)),
+            day=request.day,
+            slots=[slot for slot, _, _ in archives],
+            archives=[str(archive) for _, archive, _ in archives],
+            run_id=request.run_id,
+            folder=str(request.folder),
+            python=request.python,
+            submission=request.submission,
+            max_attempts=request.settings.slurm.max_attempts,
+            container=container,
+            **variables,
         )
-    except jinja2.TemplateError as error:
-        line = f"line {error.lineno}: " if isinstance(error, jinja2.TemplateSyntaxError) else ""
+
+
+def _made_by(name: str, sources: Sequence[Path]) -> str:
+    # As Python writes it, for a name with a newline must not end the comment.
+    own = [repr(str(source)) for source in sources if source.parent != templates_path()]
+    template = " and ".join(own) or f"its template {name}"
+    return f"Made by audioctl {__version__} from {template} at submission; to change it, see paths.templates."
+
+
+def _sources(environment: jinja2.Environment, *names: str) -> list[Path]:
+    """The files of these templates and of those that they extend or include."""
+    assert environment.loader is not None
+    files: dict[str, Path] = {}
+    ahead = list(names)
+    while ahead:
+        name = ahead.pop(0)
+        if name in files:
+            continue
+        # What is missing may be optional; if not, rendering tells who asked for it.
+        with suppress(jinja2.TemplateNotFound):
+            source, file, _ = environment.loader.get_source(environment, name)
+            files[name] = Path(file or name)
+            below = jinja2.meta.find_referenced_templates(environment.parse(source, name, file))
+            ahead += filter(None, below)
+    return list(dict.fromkeys(files.values()))
+
+
+@contextmanager
+def _named_faults() -> Iterator[None]:
+    """Whatever is wrong with a template, it is told with its file and line. Raises ConfigurationError."""
+    try:
+        yield
+    except Exception as error:  # a user's template may do anything
+        match error:
+            case jinja2.TemplateNotFound():
+                fault = f"there is no template {error.name!r}"
+            case RecursionError():
+                fault = "it extends itself; the one that comes with audioctl is shipped/NAME"
+            case _:
+                fault = str(error)
         raise ConfigurationError(
-            f"The template {name} in {overrides} cannot be rendered: {line}{error}.",
-            hint=f"Compare it with the one in {templates_path()}.",
+            f"The scripts for jobs cannot be made: {_place_in_template(error)}{fault}.",
+            hint=f"Compare your template with the one in {templates_path()}.",
         ) from error
 
 
+def _place_in_template(error: Exception) -> str:
+    if isinstance(error, jinja2.TemplateSyntaxError):
+        return f"{error.filename}, line {error.lineno}: "
+    # Jinja puts lines of templates into tracebacks.
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.endswith(".py")]
+    return f"{frames[-1].filename}, line {frames[-1].lineno}: " if frames else ""
+
+
 def _environment(overrides: str) -> jinja2.Environment:
-    """The user's folder goes first; from there, ``shipped/NAME`` is the template that comes with audioctl."""
+    """The user's folder goes first, also for what our own templates extend; ``shipped/NAME`` always is ours."""
     if overrides and not Path(overrides).is_dir():
         raise ConfigurationError(
             f"The template folder {overrides} does not exist.", hint="Correct or remove paths.templates."
@@ -193,7 +299,7 @@ def _environment(overrides: str) -> jinja2.Environment:
     shipped = jinja2.FileSystemLoader(templates_path())
     own = [jinja2.FileSystemLoader(overrides)] if overrides else []
     environment = jinja2.Environment(
-        loader=jinja2.ChoiceLoader([*own, jinja2.PrefixLoader({"shipped": shipped}), shipped]),
+        loader=jinja2.ChoiceLoader([jinja2.PrefixLoader({"shipped": shipped}), *own, shipped]),
         undefined=jinja2.StrictUndefined,
         comment_start_string="{##",  # because {# is how bash begins the length of an array
         comment_end_string="##}",
@@ -202,5 +308,5 @@ def _environment(overrides: str) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["shquote"] = shlex.quote
+    environment.filters["shquote"] = lambda value: shlex.quote(str(value))
     return environment

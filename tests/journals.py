@@ -118,7 +118,7 @@ def write_journal(state_dir: Path, slot: str, events: Sequence[Event], day: str 
 
 def submit(state_dir: Path, slots: Sequence[str], run_id: str = "20250125T123000Z-0001", **changes: Any) -> Path:
     """A run whose jobs nobody has started; its folder."""
-    archives = [RunArchive(slot, f"/staging/{slot}.tar", f"{run_id}_{index}") for index, slot in enumerate(slots)]
+    archives = [RunArchive(slot, f"/staging/{slot}.tar", str(index)) for index, slot in enumerate(slots)]
     run = Run(run_id, DAY, AT, "0.1.0", "local", 2, archives)
     run = msgspec.structs.replace(run, **changes)
     write_run(run_folder(state_dir, run), run, {})

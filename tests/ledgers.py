@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from audioctl.executors.registry import living_jobs
+from audioctl.executors.registry import look_at_jobs
 from audioctl.ledger.absorb import refresh
 from audioctl.ledger.models import ledger_path, open_ledger
 from audioctl.ledger.queries import ArchiveStatus, one_day
-from audioctl.runs import Run
 
 Tables = dict[str, list[tuple[Any, ...]]]
 
@@ -24,11 +23,8 @@ def look(state_dir: Path) -> Tables:
 
 
 def bring_up_to_date(state_dir: Path) -> None:
-    def living(run: Run) -> Collection[str]:
-        return living_jobs(state_dir, run)
-
     with open_ledger(state_dir) as database:
-        refresh(database, state_dir, living)
+        refresh(database, state_dir, partial(look_at_jobs, state_dir, print))
 
 
 def tables(state_dir: Path) -> Tables:

@@ -1,137 +1,46 @@
-"""The scripts of jobs: what bash does with them."""
+"""The scripts of jobs: what bash does with those that work on archives."""
 
-import contextlib
-import json
-import os
-import shutil
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
+from __future__ import annotations
+
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from job_node import Node, array_task, request_on
 
-from audioctl.settings import Container, Paths, Settings, Slurm, Upload
-from audioctl.templates import ScriptRequest, render_array, render_job
-
-ENV = shutil.which("env") or "env"
-
-# Stands in for audioctl. Records its arguments, then ends as $ENDINGS says for its slot, or waits for a signal.
-RECORDER = """
-import json, os, pathlib, signal, sys, time
-
-records = pathlib.Path(os.environ["RECORDS"])
-slot = sys.argv[6]
-(records / slot).write_text(json.dumps(sys.argv[1:]))
-print("output of", slot)
-ending = json.loads(os.environ.get("ENDINGS", "{}")).get(slot, 0)
-if isinstance(ending, int):
-    sys.exit(ending)
-
-
-def drain(number, frame):
-    (records / "signal").write_text(signal.Signals(number).name)
-    time.sleep(0.2)
-    sys.exit(ending["when_signalled"])
-
-
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    sys.exit("started deaf to SIGINT")
-for name in ("SIGTERM", "SIGINT", "SIGUSR1"):
-    signal.signal(getattr(signal, name), drain)
-(records / "ready").touch()
-time.sleep(60)
-sys.exit("no signal came")
-"""
+from audioctl.settings import Slurm
+from audioctl.templates import render_array, render_finish, render_job
 
 
 @pytest.fixture
-def run_folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "a run"
-    (folder / "logs").mkdir(parents=True)
-    (folder / "records").mkdir()
-    stub = tmp_path / "stub" / "audioctl"
-    stub.mkdir(parents=True)
-    (stub / "__init__.py").touch()
-    (stub / "__main__.py").write_text(RECORDER)
-    return folder
+def node(tmp_path: Path) -> Node:
+    return Node(tmp_path)
 
 
-def request_in(folder: Path, *paths: str, **sections: object) -> ScriptRequest:
-    archives = [(f"12_{index}0", Path(path)) for index, path in enumerate(paths)]
-    settings = Settings(**sections)  # type: ignore[arg-type]
-    return ScriptRequest(folder, "run-1", "2025-01-25", archives, settings)
+# --- one archive ----------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def started(folder: Path, script: str, *arguments: str, **environ: str) -> Iterator[subprocess.Popen[str]]:
-    path = folder / "script"
-    path.write_bytes(os.fsencode(script))
-    stub = folder.parent / "stub"
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
-    process = subprocess.Popen(
-        # Whoever runs the tests in the background may have made them deaf to INT.
-        [ENV, "--default-signal=INT", "bash", path, *arguments],
-        env={**clean, "PYTHONPATH": str(stub), "RECORDS": str(folder / "records"), **environ},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=folder,
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+def test_a_job_runs_the_archive_of_its_index(node: Node) -> None:
+    script = render_job(request_on(node, "/staging/a.tar", "/staging/b.tar"))
+
+    assert node.run(script, "1", "job-7") == 0
+
+    (call,) = node.calls()
+    assert call.arguments == [
+        *("--config", str(node.run_folder / "config.toml")),
+        *("process-tar", "2025-01-25", "/staging/b.tar", "12_10"),
+        *("--run-id", "run-1"),
+        *("--job-id", "job-7"),
+    ]
+    assert call.environment["HF_HUB_OFFLINE"] == "1"
 
 
-def run(folder: Path, script: str, *arguments: str, **environ: str) -> int:
-    with started(folder, script, *arguments, **environ) as process:
-        return process.wait()
+def test_a_local_job_is_known_by_its_process(node: Node) -> None:
+    with node.started(render_job(request_on(node, "/staging/a.tar")), "0") as job:
+        job.end()
 
-
-def recorded(folder: Path) -> dict[str, list[str]]:
-    return {path.name: json.loads(path.read_text()) for path in sorted((folder / "records").glob("??_??"))}
-
-
-def wait_until_ready(folder: Path, process: subprocess.Popen[str]) -> None:
-    while not (folder / "records" / "ready").exists():
-        assert process.poll() is None, "the script ended too early"
-        time.sleep(0.01)
-
-
-def test_a_job_runs_the_archive_of_its_index(run_folder: Path) -> None:
-    script = render_job(request_in(run_folder, "/staging/a.tar", "/staging/b.tar"))
-
-    assert run(run_folder, script, "1", "job-7") == 0
-
-    assert recorded(run_folder) == {
-        "12_10": [
-            "--config",
-            str(run_folder / "config.toml"),
-            "process-tar",
-            "2025-01-25",
-            "/staging/b.tar",
-            "12_10",
-            "--run-id",
-            "run-1",
-            "--job-id",
-            "job-7",
-        ]
-    }
-
-
-def test_a_local_job_is_known_by_its_process(run_folder: Path) -> None:
-    script = render_job(request_in(run_folder, "/staging/a.tar"))
-
-    with started(run_folder, script, "0") as process:
-        process.wait()
-
-    assert recorded(run_folder)["12_00"][-1] == str(process.pid)
+    assert node.calls()[0].arguments[-1] == str(job.pid)
 
 
 @pytest.mark.parametrize(
@@ -149,148 +58,239 @@ def test_a_local_job_is_known_by_its_process(run_folder: Path) -> None:
         "!x",
     ],
 )
-def test_a_hostile_path_arrives_as_it_is(name: str, run_folder: Path) -> None:
-    script = render_job(request_in(run_folder, f"/staging/{name}"))
+def test_a_hostile_path_arrives_as_it_is(name: str, node: Node) -> None:
+    script = render_job(request_on(node, f"/staging/{name}"))
 
-    assert run(run_folder, script, "0") == 0
+    assert node.run(script, "0") == 0
 
-    assert recorded(run_folder)["12_00"][3:5] == ["2025-01-25", f"/staging/{name}"]
-    assert not (run_folder / "stolen").exists()
+    assert node.calls()[0].arguments[3:5] == ["2025-01-25", f"/staging/{name}"]
+    assert not (node.run_folder / "stolen").exists()
 
 
-def test_what_is_printed_is_appended_to_the_log_of_the_slot(run_folder: Path) -> None:
-    log = run_folder / "logs" / "12_00.log"
+def test_what_is_printed_is_appended_to_the_log_of_the_slot(node: Node) -> None:
+    log = node.run_folder / "logs" / "12_00.log"
     log.write_text("an earlier attempt\n")
 
-    run(run_folder, render_job(request_in(run_folder, "/staging/a.tar")), "0")
+    node.run(render_job(request_on(node, "/staging/a.tar")), "0")
 
     assert log.read_text() == "an earlier attempt\noutput of 12_00\n"
 
 
-def test_a_file_in_the_current_folder_does_not_stand_in_for_a_module(run_folder: Path) -> None:
-    (run_folder / "json.py").write_text("raise SystemExit('the wrong json')")
+def test_a_file_in_the_current_folder_does_not_stand_in_for_a_module(node: Node) -> None:
+    (node.run_folder / "json.py").write_text("raise SystemExit('the wrong json')")
 
-    assert run(run_folder, render_job(request_in(run_folder, "/staging/a.tar")), "0") == 0
+    assert node.run(render_job(request_on(node, "/staging/a.tar")), "0") == 0
 
 
-@pytest.mark.parametrize("code", [1, 3, 75])
-def test_the_exit_code_is_that_of_audioctl(code: int, run_folder: Path) -> None:
-    script = render_job(request_in(run_folder, "/staging/a.tar"))
+@pytest.mark.parametrize("code", [1, 3, 75, 138, 143])
+def test_the_exit_code_is_that_of_audioctl(code: int, node: Node) -> None:
+    script = render_job(request_on(node, "/staging/a.tar"))
 
-    assert run(run_folder, script, "0", ENDINGS=json.dumps({"12_00": code})) == code
+    assert node.run(script, "0", does={"12_00": {"code": code}}) == code
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGUSR1"])
-def test_a_signal_to_the_script_reaches_audioctl_and_its_exit_code_comes_back(name: str, run_folder: Path) -> None:
-    script = render_job(request_in(run_folder, "/staging/a.tar"))
+def test_a_signal_to_the_script_reaches_audioctl_and_its_exit_code_comes_back(name: str, node: Node) -> None:
+    script = render_job(request_on(node, "/staging/a.tar"))
 
-    with started(run_folder, script, "0", ENDINGS=json.dumps({"12_00": {"when_signalled": 75}})) as process:
-        wait_until_ready(run_folder, process)
-        process.send_signal(signal.Signals[name])
-        assert process.wait() == 75
+    with node.started(script, "0", does={"12_00": {"when_signalled": 75}}) as job:
+        job.wait_until_ready()
+        job.signal(name)
+        assert job.end()[0] == 75
 
-    assert (run_folder / "records" / "signal").read_text() == name
-
-
-def array_task(task: int) -> dict[str, str]:
-    return {"SLURM_ARRAY_TASK_ID": str(task), "SLURM_ARRAY_JOB_ID": "123", "SLURM_JOB_ID": "124"}
+    assert (node.records / "signal").read_text() == name
 
 
-def test_an_array_task_runs_its_archives_one_after_the_other(run_folder: Path) -> None:
-    request = request_in(run_folder, "/a.tar", "/b.tar", "/c.tar", "/d.tar", "/e.tar", slurm=Slurm(archives_per_job=2))
-    script = render_array(request)
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+def test_a_signal_before_audioctl_hears_signals_counts_as_an_early_end(name: str, node: Node) -> None:
+    script = render_job(request_on(node, "/staging/a.tar"))
 
-    for task, slots in [(0, ["12_00", "12_10"]), (1, ["12_20", "12_30"]), (2, ["12_40"])]:
-        assert run(run_folder, script, **array_task(task)) == 0
-        records = recorded(run_folder)
-        assert list(records)[-len(slots) :] == slots
-        assert {records[slot][-1] for slot in slots} == {f"123_{task}"}
-
-
-def test_a_failed_archive_does_not_keep_the_next_from_running(run_folder: Path) -> None:
-    script = render_array(request_in(run_folder, "/a.tar", "/b.tar", slurm=Slurm(archives_per_job=2)))
-
-    assert run(run_folder, script, ENDINGS=json.dumps({"12_00": 1}), **array_task(0)) == 1
-    assert list(recorded(run_folder)) == ["12_00", "12_10"]
+    with node.started(script, "0", does={"12_00": {"never_hears": True}}) as job:
+        job.wait_until_ready()
+        job.signal(name)
+        assert job.end()[0] == 75
 
 
-def test_after_a_signal_no_further_archive_is_begun(run_folder: Path) -> None:
-    script = render_array(request_in(run_folder, "/a.tar", "/b.tar", slurm=Slurm(archives_per_job=2)))
-    endings = json.dumps({"12_00": {"when_signalled": 0}})
-
-    with started(run_folder, script, ENDINGS=endings, **array_task(0)) as process:
-        wait_until_ready(run_folder, process)
-        process.send_signal(signal.SIGUSR1)
-        assert process.wait() == 75
-
-    assert list(recorded(run_folder)) == ["12_00"]
+# --- an array task --------------------------------------------------------------------------------
 
 
-def test_modules_are_loaded_before_the_work(run_folder: Path) -> None:
-    script = render_array(request_in(run_folder, "/a.tar", slurm=Slurm(modules=("cuda/12.4", "a b"))))
-    module = 'module() { printf "%s\\n" "$@" > loaded; }\n'
+def test_an_array_task_runs_its_archives_one_after_the_other(node: Node) -> None:
+    request = request_on(node, "/a.tar", "/b.tar", "/c.tar", "/d.tar", "/e.tar", slurm=Slurm(archives_per_job=2))
+    script = render_array(request, "0")
 
-    assert run(run_folder, module + script, **array_task(0)) == 0
-    assert (run_folder / "loaded").read_text() == "load\ncuda/12.4\na b\n"
+    for task in (2, 0, 1):
+        assert node.run(script, environ=array_task(task)) == 0
 
-
-def test_a_job_whose_module_is_missing_does_not_begin(run_folder: Path) -> None:
-    script = render_array(request_in(run_folder, "/a.tar", slurm=Slurm(modules=("cuda",))))
-
-    assert run(run_folder, "module() { return 5; }\n" + script, **array_task(0)) == 5
-    assert recorded(run_folder) == {}
-
-
-# --- containers -----------------------------------------------------------------------------------
-
-
-def test_in_a_container_the_folders_that_exist_are_shown(run_folder: Path, tmp_path: Path) -> None:
-    """A stand-in for apptainer records how it is called and runs the command outside any image."""
-    programs = tmp_path / "programs"
-    programs.mkdir()
-    runtime = programs / "singularity"
-    runtime.write_text(
-        f'#!/bin/bash\nprintf "%s\\n" "$@" > called\nwhile [ "$1" != python3 ]; do shift; done\nshift\n'
-        f'exec "{sys.executable}" "$@"\n'
-    )
-    runtime.chmod(0o755)
-    staging = tmp_path / "sta ging"
-    staging.mkdir()
-    request = request_in(
-        run_folder,
-        f"{staging}/a.tar",
-        paths=Paths(state_dir=str(run_folder), scratch=str(tmp_path / "not here")),
-        upload=Upload(destination="user@host:/x"),
-        container=Container(image="/i.sif", runtime="singularity", binds=("/etc:/conf:ro",)),
-    )
-
-    code = run(
-        run_folder, render_job(request), "0", PATH=f"{programs}:{os.environ['PATH']}", TMPDIR="", LOCAL_SCRATCH="/tmp"
-    )
-
-    assert code == 0
-    called = (run_folder / "called").read_text().splitlines()
-    assert called[: called.index("python3")] == [
-        "exec",
-        "--nv",
-        *("--bind", "/etc:/conf:ro"),
-        *("--bind", "/tmp"),
-        *("--bind", str(run_folder)),
-        *("--bind", str(staging)),
-        "/i.sif",
+    assert [(call.subject, call.arguments[-1]) for call in node.calls()] == [
+        *(("12_40", "123_2"),),
+        *(("12_00", "123_0"), ("12_10", "123_0")),
+        *(("12_20", "123_1"), ("12_30", "123_1")),
     ]
-    assert recorded(run_folder)["12_00"][4] == f"{staging}/a.tar"
+    assert node.slurm_calls() == []
 
 
-def test_a_node_without_a_container_runtime_says_so(run_folder: Path, tmp_path: Path) -> None:
-    programs = tmp_path / "programs"
-    programs.mkdir()
-    for name in ("bash", "head"):
-        (programs / name).symlink_to(shutil.which(name) or name)
-    script = render_job(request_in(run_folder, "/a.tar", container=Container(image="/i.sif")))
+def test_a_task_of_a_further_part_finds_its_archives(node: Node) -> None:
+    request = request_on(node, "/a.tar", "/b.tar", "/c.tar")
+    jobs = ("0_0", "0_1", "1_0")
+    archives = [(slot, path, job) for (slot, path, _), job in zip(request.archives, jobs, strict=True)]
 
-    with started(run_folder, script, "0", PATH=str(programs)) as process:
-        _, message = process.communicate()
+    assert node.run(render_array(replace(request, archives=archives), "1"), environ=array_task(0)) == 0
 
-    assert process.returncode == 127
-    assert message == "audioctl: this node has no apptainer or singularity; add its module to slurm.modules.\n"
+    assert [call.arguments[4:6] for call in node.calls()] == [["/c.tar", "12_20"]]
+
+
+@pytest.mark.parametrize(
+    ("codes", "code"), [((1, 0), 1), ((0, 3), 3), ((3, 1), 3), ((1, 75), 75), ((75, 1), 75), ((0, 0), 0)]
+)
+def test_all_archives_are_tried_and_an_early_end_counts_most(codes: tuple[int, int], code: int, node: Node) -> None:
+    script = render_array(request_on(node, "/a.tar", "/b.tar", slurm=Slurm(archives_per_job=2)), "0")
+
+    with node.started(
+        script, does={"12_00": {"code": codes[0]}, "12_10": {"code": codes[1]}}, environ=array_task()
+    ) as job:
+        ended, output, errors = job.end()
+
+    assert (ended, errors) == (code, "")
+    assert node.subjects() == ["12_00", "12_10"]
+    for slot, its_code in zip(("12_00", "12_10"), codes, strict=True):
+        assert (f"{slot} ended with exit code {its_code}\n" in output) == (its_code != 0)
+
+
+def test_after_a_signal_no_further_archive_is_begun(node: Node) -> None:
+    script = render_array(request_on(node, "/a.tar", "/b.tar", slurm=Slurm(archives_per_job=2)), "0")
+
+    with node.started(script, does={"12_00": {"when_signalled": 0}}, environ=array_task()) as job:
+        job.wait_until_ready()
+        job.signal("SIGUSR1")
+        assert job.end()[0] == 75
+
+    assert node.subjects() == ["12_00"]
+
+
+def test_what_the_task_says_has_its_time_its_start_and_its_node(node: Node) -> None:
+    script = render_array(request_on(node, "/a.tar"), "0")
+
+    with node.started(script, environ=array_task(SLURM_RESTART_COUNT="2", SLURMD_NODENAME="n17")) as job:
+        _, output, _ = job.end()
+
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ \[start 3 on n17\] task 123_0 of run run-1\n", output)
+
+
+def test_modules_are_loaded_before_the_work(node: Node) -> None:
+    request = request_on(node, "/a.tar", slurm=Slurm(modules=("cuda/12.4", "a b")))
+    module = 'module() { printf "%s\\n" "$@" >loaded; echo "$NOT_SET" >>loaded; }\n'
+
+    for script in (render_array(request, "0"), render_finish(request)):
+        assert node.run(module + script, environ=array_task()) == 0
+        assert (node.run_folder / "loaded").read_text() == "load\ncuda/12.4\na b\n\n"
+        (node.run_folder / "loaded").unlink()
+
+
+def test_a_job_whose_module_is_missing_does_not_begin(node: Node) -> None:
+    script = render_array(request_on(node, "/a.tar", slurm=Slurm(modules=("cuda",))), "0")
+
+    assert node.run("module() { return 5; }\n" + script, environ=array_task()) == 5
+    assert node.calls() == []
+
+
+# --- asking to be requeued ------------------------------------------------------------------------
+
+LOOK = "squeue --noheader --jobs=123_0 --format=%T"
+REQUEUE = "scontrol requeue 123_0"
+ENDED_EARLY = {"12_00": {"code": 75}}
+
+
+def test_a_task_that_ended_early_asks_to_be_requeued(node: Node) -> None:
+    script = render_array(request_on(node, "/a.tar"), "0")
+
+    with node.started(script, does={"12_00": {"when_signalled": 75}}, environ=array_task()) as job:
+        job.wait_until_ready()
+        job.signal("SIGUSR1")
+        assert job.end()[0] == 75
+
+    assert node.slurm_calls() == [LOOK, REQUEUE]
+
+
+@pytest.mark.parametrize("code", [0, 1, 3])
+def test_no_other_end_is_a_reason_to_ask(code: int, node: Node) -> None:
+    node.run(render_array(request_on(node, "/a.tar"), "0"), does={"12_00": {"code": code}}, environ=array_task())
+
+    assert node.slurm_calls() == []
+
+
+@pytest.mark.parametrize("state", ["COMPLETING", "PENDING", "COMPLETED", "RUNNING\nRUNNING", ""])
+def test_a_task_that_is_not_simply_running_does_not_ask(state: str, node: Node) -> None:
+    script = render_array(request_on(node, "/a.tar"), "0")
+
+    with node.started(script, does=ENDED_EARLY, environ=array_task(STATE=state)) as job:
+        code, output, _ = job.end()
+
+    assert code == 75
+    assert node.slurm_calls() == [LOOK]
+    assert f"does not ask to be requeued, because its state is {state or 'unknown'}\n" in output
+
+
+def test_where_squeue_fails_nothing_is_asked(node: Node) -> None:
+    node.install("squeue", "#!/bin/bash\necho RUNNING\necho 'squeue: error: cut off' >&2\nexit 1\n")
+    script = render_array(request_on(node, "/a.tar"), "0")
+
+    with node.started(script, does=ENDED_EARLY, environ=array_task()) as job:
+        code, _, errors = job.end()
+
+    assert (code, errors) == (75, "squeue: error: cut off\n")
+    assert node.slurm_calls() == []
+
+
+def test_where_there_is_no_squeue_nothing_is_asked(node: Node) -> None:
+    script = render_array(request_on(node, "/a.tar"), "0")
+
+    path = node.path_with_only("bash", "date")
+    with node.started(script, does=ENDED_EARLY, environ=array_task(PATH=path)) as job:
+        code, _, errors = job.end()
+
+    assert code == 75
+    assert errors.endswith("squeue: command not found\n")
+
+
+def test_the_users_settings_for_squeue_do_not_hide_the_job(node: Node) -> None:
+    script = render_array(request_on(node, "/a.tar"), "0")
+
+    assert node.run(script, does=ENDED_EARLY, environ=array_task(SQUEUE_STATES="PENDING", SQUEUE_USERS="me")) == 75
+    assert node.slurm_calls() == [LOOK, REQUEUE]
+
+
+@pytest.mark.parametrize(
+    ("submission", "restarts", "asks"),
+    [(1, None, True), (1, 1, True), (1, 2, False), (1, 7, False), (2, None, True), (2, 1, False), (3, None, False)],
+)
+def test_it_asks_until_the_attempts_are_used_up(submission: int, restarts: int | None, asks: bool, node: Node) -> None:
+    request = replace(request_on(node, "/a.tar", slurm=Slurm(max_attempts=3)), submission=submission)
+    count = {} if restarts is None else {"SLURM_RESTART_COUNT": str(restarts)}
+
+    with node.started(render_array(request, "0"), does=ENDED_EARLY, environ=array_task(**count)) as job:
+        code, output, _ = job.end()
+
+    assert code == 75
+    assert node.slurm_calls() == ([LOOK, REQUEUE] if asks else [])
+    attempt = submission + (restarts or 0)
+    assert (f"attempt {attempt} of 3 (slurm.max_attempts) was the last\n" in output) == (not asks)
+
+
+def test_a_task_that_somebody_cancels_does_not_ask(node: Node) -> None:
+    script = render_array(request_on(node, "/a.tar"), "0")
+
+    with node.started(script, does={"12_00": {"when_signalled": 75}}, environ=array_task()) as job:
+        job.wait_until_ready()
+        (node.run_folder / "cancelled").touch()
+        job.signal("SIGTERM")
+        assert job.end()[0] == 75
+
+    assert node.slurm_calls() == []
+
+
+def test_a_task_that_comes_back_to_a_cancelled_run_does_nothing(node: Node) -> None:
+    (node.run_folder / "cancelled").touch()
+
+    assert node.run(render_array(request_on(node, "/a.tar"), "0"), environ=array_task()) == 0
+
+    assert node.calls() == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Collection
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -31,7 +31,8 @@ from state_folders import REPLACED
 from test_progress import journals
 
 from audioctl.executors.local import SUPERVISOR_LEASE
-from audioctl.ledger import absorb
+from audioctl.jobs import JobKey, JobPhase, JobStatus
+from audioctl.ledger import absorb, verdict
 from audioctl.ledger.events import Event
 from audioctl.ledger.journal import journal_path
 from audioctl.ledger.lease import LeaseHolder, lease_path
@@ -165,9 +166,9 @@ def test_a_look_costs_nothing_where_nothing_may_have_changed(state: Path) -> Non
 
 def test_a_look_at_some_days_leaves_the_others_for_later(eventful: Path) -> None:
     with open_ledger(eventful) as database:
-        absorb.refresh(database, eventful, lambda _: [], ["2025-01-26"])
+        absorb.refresh(database, eventful, lambda _: {}, ["2025-01-26"])
         assert [day.day for day in all_days()] == ["2025-01-26"]
-        absorb.refresh(database, eventful, lambda _: [])
+        absorb.refresh(database, eventful, lambda _: {})
         assert [day.day for day in all_days()] == [DAY, "2025-01-26"]
 
 
@@ -256,16 +257,16 @@ def test_a_job_that_ends_while_we_look_is_not_told_as_lost(state: Path, monkeypa
             file.write(encode([last]))
         return None
 
-    monkeypatch.setattr(absorb, "live_holder", ends_now)
+    monkeypatch.setattr(verdict, "live_holder", ends_now)
     assert archives(state, DAY)[SLOT].state is ArchiveState.DONE
 
 
 def test_a_job_that_begins_and_ends_while_we_look_is_not_told_as_lost(state: Path) -> None:
     submit(state, [SLOT])
 
-    def has_ended(run: Run) -> Collection[str]:
-        write_journal(state, SLOT, whole_archive(run_id=run.run_id))
-        return []
+    def has_ended(runs: Sequence[Run]) -> dict[JobKey, JobStatus]:
+        write_journal(state, SLOT, whole_archive(run_id=runs[0].run_id))
+        return {(runs[0].run_id, SLOT): JobStatus(JobPhase.GONE, is_final=True)}
 
     with open_ledger(state) as database:
         absorb.refresh(database, state, has_ended)

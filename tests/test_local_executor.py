@@ -11,14 +11,26 @@ from pathlib import Path
 import msgspec
 import psutil
 import pytest
-from journals import AT, DAY, whole_archive, write_journal
+from journals import AT, DAY, whole_archive, write_holder, write_journal
 from ledgers import archives
 from workspace import wait_until
 
 from audioctl.errors import AudioctlError, LedgerError
 from audioctl.executors.local import JOBS_FILE, SUPERVISOR_LEASE, SUPERVISOR_LOG, LocalExecutor, read_ended
+from audioctl.jobs import JobPhase
 from audioctl.ledger.lease import live_holder
-from audioctl.runs import JOB_SCRIPT, RUN_FILE, Run, RunArchive, read_run, run_folder, runs_of_day, write_run
+from audioctl.runs import (
+    JOB_SCRIPT,
+    RUN_FILE,
+    Run,
+    RunArchive,
+    mark_cancelled,
+    read_run,
+    run_folder,
+    runs_of_day,
+    write_run,
+)
+from audioctl.settings import Settings
 from audioctl.states import ArchiveState
 
 RUN_ID = "20250125T123000Z-0001"
@@ -51,8 +63,8 @@ def state(tmp_path: Path) -> Iterator[Path]:
 
 def make_run(state: Path, script: str, slots: list[str], max_concurrent: int = 2) -> tuple[Path, Run]:
     executor = LocalExecutor()
-    job_ids = executor.job_ids(RUN_ID, len(slots))
-    jobs = [RunArchive(slot, f"/staging/{slot}.tar", job_id) for slot, job_id in zip(slots, job_ids, strict=True)]
+    names = executor.plan(len(slots), Settings())
+    jobs = [RunArchive(slot, f"/staging/{slot}.tar", name) for slot, name in zip(slots, names, strict=True)]
     run = Run(RUN_ID, DAY, AT, "0.1.0", executor.name, max_concurrent, jobs)
     folder = run_folder(state, run)
     write_run(folder, run, {JOB_SCRIPT: script})
@@ -74,13 +86,19 @@ def states(state: Path) -> dict[str, tuple[ArchiveState, str | None]]:
     return {slot: (archive.state, archive.reason) for slot, archive in archives(state, DAY).items()}
 
 
+def living(state: Path, run: Run) -> set[str]:
+    """Slots whose jobs may still begin or go on."""
+    statuses = LocalExecutor().look(state, [run], print)
+    return {slot for (_, slot), status in statuses.items() if status.phase is JobPhase.RUNNING}
+
+
 def wait_for_the_end(folder: Path) -> None:
     wait_until(lambda: live_holder(folder / SUPERVISOR_LEASE) is None, "the supervisor to end")
 
 
 def test_jobs_run_at_the_same_time_and_never_more_than_were_asked_for(state: Path) -> None:
     folder, run = make_run(state, IN_PAIRS, SLOTS, max_concurrent=2)
-    LocalExecutor().submit(folder, run)
+    LocalExecutor().submit(folder, run, ())
     wait_for_the_end(folder)
     running = 0
     for event in events(folder):
@@ -91,7 +109,7 @@ def test_jobs_run_at_the_same_time_and_never_more_than_were_asked_for(state: Pat
 
 def test_how_each_job_ended_is_written_down(state: Path) -> None:
     folder, run = make_run(state, IN_PAIRS, SLOTS)
-    LocalExecutor().submit(folder, run)
+    LocalExecutor().submit(folder, run, ())
     wait_for_the_end(folder)
     lines = [msgspec.json.decode(line) for line in (folder / JOBS_FILE).read_bytes().splitlines()]
     assert {line["job_id"]: line["exit_code"] for line in lines} == {f"{RUN_ID}_{index}": index for index in range(6)}
@@ -102,10 +120,10 @@ def test_jobs_live_from_the_moment_of_submission_until_they_have_ended(state: Pa
     script = 'if [ "$1" = 0 ]; then exit 3; fi; until [ -e go ]; do sleep 0.01; done'
     folder, run = make_run(state, script, ["12_00", "12_10", "12_20"], max_concurrent=1)
     executor = LocalExecutor()
-    assert set(executor.living_jobs(folder, run)) == set()
-    executor.submit(folder, run)
+    assert living(state, run) == set()
+    executor.submit(folder, run, ())
     wait_until(lambda: read_ended(folder), "the first job to end")
-    assert set(executor.living_jobs(folder, run)) == {f"{RUN_ID}_1", f"{RUN_ID}_2"}
+    assert living(state, run) == {"12_10", "12_20"}
     assert states(state) == {
         "12_00": (ArchiveState.FAILED, "lost"),
         "12_10": (ArchiveState.SUBMITTED, None),
@@ -113,12 +131,12 @@ def test_jobs_live_from_the_moment_of_submission_until_they_have_ended(state: Pa
     }
     (folder / "go").touch()
     wait_for_the_end(folder)
-    assert set(executor.living_jobs(folder, run)) == set()
+    assert living(state, run) == set()
 
 
 def test_nobody_waits_for_the_jobs_and_they_have_no_terminal(state: Path) -> None:
     folder, run = make_run(state, UNTIL_TOLD, ["12_00"])
-    LocalExecutor().submit(folder, run)
+    LocalExecutor().submit(folder, run, ())
     process = supervisor(folder)
     assert process not in psutil.Process().children(recursive=True)
     assert process.terminal() is None
@@ -128,7 +146,7 @@ def test_nobody_waits_for_the_jobs_and_they_have_no_terminal(state: Path) -> Non
 
 def test_a_signal_to_the_supervisor_drains(state: Path) -> None:
     folder, run = make_run(state, UNTIL_TOLD, SLOTS, max_concurrent=2)
-    LocalExecutor().submit(folder, run)
+    LocalExecutor().submit(folder, run, ())
     wait_until(lambda: len(events(folder)) == 2, "two jobs to begin")
     supervisor(folder).send_signal(signal.SIGTERM)
     wait_for_the_end(folder)
@@ -142,7 +160,7 @@ def test_a_signal_to_the_supervisor_drains(state: Path) -> None:
 
 def test_when_the_supervisor_is_killed_jobs_that_have_begun_go_on_and_the_others_are_told_as_gone(state: Path) -> None:
     folder, run = make_run(state, UNTIL_TOLD, SLOTS, max_concurrent=1)
-    LocalExecutor().submit(folder, run)
+    LocalExecutor().submit(folder, run, ())
     wait_until(lambda: events(folder), "a job to begin")
     assert states(state)["12_50"] == (ArchiveState.SUBMITTED, None)
     supervisor(folder).kill()
@@ -152,9 +170,28 @@ def test_when_the_supervisor_is_killed_jobs_that_have_begun_go_on_and_the_others
     assert states(state)["12_00"] == (ArchiveState.DONE, None)
 
 
+def test_a_cancelled_run_drains_and_its_archives_stay_cancelled(state: Path) -> None:
+    folder, run = make_run(state, UNTIL_TOLD, SLOTS, max_concurrent=2)
+    LocalExecutor().submit(folder, run, ())
+    wait_until(lambda: len(events(folder)) == 2, "two jobs to begin")
+    mark_cancelled(folder)
+    LocalExecutor().cancel(state, [run])
+    wait_for_the_end(folder)
+    assert sorted(events(folder)) == ["begin 0", "begin 1", "told 0", "told 1"]
+    assert states(state) == dict.fromkeys(SLOTS, (ArchiveState.CANCELLED, None))
+    LocalExecutor().cancel(state, [run])  # nothing is left to end
+
+
+def test_jobs_of_another_machine_can_be_ended_only_there(state: Path) -> None:
+    folder, run = make_run(state, UNTIL_TOLD, SLOTS)
+    write_holder(folder / SUPERVISOR_LEASE)
+    with pytest.raises(AudioctlError, match="run on gpu7, and can be ended only from there"):
+        LocalExecutor().cancel(state, [run])
+
+
 def test_what_jobs_print_outside_of_their_logs_goes_to_the_log_of_the_supervisor(state: Path) -> None:
     folder, run = make_run(state, "echo to stdout; echo to stderr >&2", ["12_00"])
-    LocalExecutor().submit(folder, run)
+    LocalExecutor().submit(folder, run, ())
     wait_for_the_end(folder)
     assert (folder / SUPERVISOR_LOG).read_text() == "to stdout\nto stderr\n"
 
@@ -162,7 +199,7 @@ def test_what_jobs_print_outside_of_their_logs_goes_to_the_log_of_the_supervisor
 def test_jobs_that_cannot_be_started_are_told_and_do_not_hold_up_the_rest(state: Path) -> None:
     folder, run = make_run(state, "exit 0", SLOTS)
     (folder / JOB_SCRIPT).unlink()
-    LocalExecutor().submit(folder, run)
+    LocalExecutor().submit(folder, run, ())
     wait_for_the_end(folder)
     assert [ended.exit_code for ended in read_ended(folder)] == [127] * 6
     assert JOB_SCRIPT in (folder / SUPERVISOR_LOG).read_text()
@@ -175,7 +212,7 @@ def test_a_python_that_cannot_be_started_is_told_with_its_name(
     folder, run = make_run(state, "", ["12_00"])
     monkeypatch.setattr(sys, "executable", python)
     with pytest.raises(AudioctlError, match=python):
-        LocalExecutor().submit(folder, run)
+        LocalExecutor().submit(folder, run, ())
     assert states(state) == {"12_00": (ArchiveState.FAILED, "lost")}
 
 
@@ -183,23 +220,23 @@ def test_a_missing_bash_is_told(state: Path, monkeypatch: pytest.MonkeyPatch) ->
     folder, run = make_run(state, "", ["12_00"])
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(AudioctlError, match="bash"):
-        LocalExecutor().submit(folder, run)
+        LocalExecutor().submit(folder, run, ())
 
 
 def test_a_supervisor_that_does_not_start_is_told_with_the_log_that_says_why(state: Path) -> None:
     folder, run = make_run(state, "", ["12_00"])
     (folder / RUN_FILE).write_text("{}")
     with pytest.raises(AudioctlError, match="did not start") as caught:
-        LocalExecutor().submit(folder, run)
+        LocalExecutor().submit(folder, run, ())
     assert str(folder / SUPERVISOR_LOG) in str(caught.value.hint)
     assert RUN_FILE in (folder / SUPERVISOR_LOG).read_text()
 
 
 def test_a_run_is_submitted_once(state: Path) -> None:
     folder, run = make_run(state, UNTIL_TOLD, ["12_00"])
-    LocalExecutor().submit(folder, run)
+    LocalExecutor().submit(folder, run, ())
     with pytest.raises(AudioctlError, match="did not start"):
-        LocalExecutor().submit(folder, run)
+        LocalExecutor().submit(folder, run, ())
     supervisor(folder).terminate()
     wait_for_the_end(folder)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,15 @@ import msgspec
 import pytest
 
 from audioctl.archives import Archive
+from audioctl.cli.submitting import refuse_what_is_under_way
 from audioctl.configuration import freeze, load_settings
 from audioctl.demo import make_demo_day
-from audioctl.executors.local import LocalExecutor, read_ended
+from audioctl.errors import AlreadySubmittedError
+from audioctl.executors.base import Submitted
+from audioctl.executors.local import LocalExecutor, job_id, read_ended
 from audioctl.ledger.events import ArchiveFile
 from audioctl.ledger.queries import ArchiveStatus, BatchCounts
-from audioctl.runs import CONFIG_FILE, JOB_SCRIPT, log_path, read_run, run_folder, runs_of_day
+from audioctl.runs import CONFIG_FILE, JOB_SCRIPT, Run, log_path, read_run, run_folder, runs_of_day
 from audioctl.settings import Paths, Settings
 from audioctl.states import ArchiveState
 from audioctl.submission import (
@@ -25,6 +30,7 @@ from audioctl.submission import (
     decide_resumption,
     decide_submission,
     known_archive,
+    one_at_a_time,
     prepare_run,
     submit_run,
 )
@@ -128,11 +134,13 @@ def test_a_prepared_run_is_nowhere_until_it_is_submitted(tmp_path: Path) -> None
         ("12_30", "/staging/12_30.tar"),
         ("12_40", "/staging/it's/12_40.tar"),
     ]
-    assert len({archive.job_id for archive in prepared.run.archives}) == 2
+    assert len({archive.job for archive in prepared.run.archives}) == 2
 
     class Quiet(LocalExecutor):
-        def submit(self, folder: Path, run: Any) -> None:
+        def submit(self, folder: Path, run: Run, after: Sequence[str]) -> Submitted:
             assert read_run(folder) == run
+            assert after == ()
+            return Submitted({})
 
     submit_run(prepared, Quiet())
     assert runs_of_day(tmp_path / "state", DAY) == [prepared.run]
@@ -186,7 +194,7 @@ def test_a_submitted_day_is_done(project: Path) -> None:
     (run,) = runs_of_day(project / "audioctl-state", DAY)
     folder = run_folder(project / "audioctl-state", run)
     assert {ended.job_id: ended.exit_code for ended in read_ended(folder)} == {
-        archive.job_id: 0 for archive in run.archives
+        job_id(run, archive): 0 for archive in run.archives
     }
     for archive in run.archives:
         assert "stored" in log_path(folder, archive.slot).read_text()
@@ -210,7 +218,7 @@ def test_status_as_json_has_the_promised_keys(project: Path, arguments: tuple[st
     for archive, submitted in zip(day["archives"], run.archives, strict=True):
         assert archive.keys() == ARCHIVE_KEYS
         assert archive["batches"] == {"seen": 1, "done": 1, "failed": 0}
-        assert (archive["run_id"], archive["job_id"]) == (run.run_id, submitted.job_id)
+        assert (archive["run_id"], archive["job_id"]) == (run.run_id, job_id(run, submitted))
         assert archive["started_at"] <= archive["finished_at"] <= found["generated_at"]
     for name in ("clips", "stored", "rejected", "skipped"):
         assert day["totals"][name] == sum(archive[name] for archive in day["archives"])
@@ -240,9 +248,49 @@ def test_a_rebuilt_ledger_says_the_same_of_a_real_day(project: Path) -> None:
 
 def test_a_day_whose_job_fails_is_a_failure_and_the_log_says_why(tmp_path: Path) -> None:
     make_demo_day(tmp_path / "archives" / DAY, DAY, ["13_00"], clips_per_archive=1)
-    result = audioctl(tmp_path, "submit-day", DAY, "--wait", "--model", "/nowhere", "--device", "cpu")
+    model = tmp_path / "damaged"
+    model.mkdir()
+    for name in ("model.bin", "tokenizer.json"):
+        (model / name).write_text("nonsense")
+    result = audioctl(tmp_path, "submit-day", DAY, "--wait", "--model", str(model), "--device", "cpu")
     assert result.returncode == 1
     assert "13_00: failed" in result.stderr
     (run,) = runs_of_day(tmp_path / "audioctl-state", DAY)
     log = log_path(run_folder(tmp_path / "audioctl-state", run), "13_00")
-    assert "/nowhere" in log.read_text()
+    assert str(model) in log.read_text()
+
+
+def test_a_day_whose_model_is_nowhere_is_not_submitted(tmp_path: Path) -> None:
+    make_demo_day(tmp_path / "archives" / DAY, DAY, ["13_00"], clips_per_archive=1)
+    result = audioctl(tmp_path, "submit-day", DAY, "--model", "/nowhere")
+    assert result.returncode == 4
+    assert "There is no folder /nowhere." in result.stderr
+    assert not (tmp_path / "audioctl-state" / "runs").exists()
+
+
+def test_what_is_under_way_is_refused_with_its_job() -> None:
+    decision = decide_submission(SAME, status(ArchiveState.RUNNING), READ)
+    done = decide_submission(SAME, status(ArchiveState.DONE), READ)
+    with pytest.raises(AlreadySubmittedError, match="1 archives of 2025-01-25 are under way as job 77"):
+        refuse_what_is_under_way([decision, done], DAY)
+    refuse_what_is_under_way([done], DAY)
+    refuse_what_is_under_way([decision, decide_submission(SAME, None, None)], DAY)
+
+
+def test_two_submissions_at_once_take_turns(tmp_path: Path) -> None:
+    with one_at_a_time(tmp_path):
+        with (
+            pytest.raises(AlreadySubmittedError, match="is submitting jobs"),
+            one_at_a_time(tmp_path, patience_seconds=0.1, look_seconds=0.01),
+        ):
+            pass
+        other = threading.Thread(target=enter_and_leave, args=(tmp_path,))
+        other.start()
+        other.join(0.3)
+        assert other.is_alive()
+    other.join()
+
+
+def enter_and_leave(state_dir: Path) -> None:
+    with one_at_a_time(state_dir, look_seconds=0.01):
+        pass

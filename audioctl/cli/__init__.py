@@ -13,12 +13,15 @@ import typer
 
 from audioctl import __version__
 from audioctl.cli import (
+    cancel,
     config,
     database,
     demo,
     doctor,
     export,
+    finish,
     ledger,
+    logs,
     model,
     process,
     search,
@@ -37,6 +40,13 @@ _EPILOG = (
 )
 
 
+_GROUPS = (
+    *(submit, process, status, cancel, logs, export, search, verify, doctor, model, config, database, ledger),
+    *(demo, finish),
+)
+"""In the order of the help."""
+
+
 def build_app() -> typer.Typer:
     app = typer.Typer(
         name="audioctl",
@@ -50,7 +60,7 @@ def build_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_global_options)
-    for group in (submit, process, status, export, search, verify, doctor, model, config, database, ledger, demo):
+    for group in _GROUPS:
         group.register(app)
     return app
 
@@ -68,10 +78,18 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(ExitCode.DONE)
     except Exception:
+        if not sys.stderr.isatty():
+            traceback.print_exc()  # a file in the temporary folder of a compute node would be out of reach
         note(
             f"audioctl failed in a way that it should not. Please report it with {_save_traceback()}", style="bold red"
         )
         sys.exit(ExitCode.FAILED)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"audioctl {__version__}")
+        raise typer.Exit
 
 
 def _global_options(
@@ -80,11 +98,10 @@ def _global_options(
         Path | None,
         typer.Option("--config", metavar="FILE", help="Read this file of settings, and no other.", show_default=False),
     ] = None,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+    version: Annotated[  # noqa: ARG001 - its callback does it all
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
 ) -> None:
-    if version:
-        typer.echo(f"audioctl {__version__}")
-        raise typer.Exit
     context.obj = CliContext(config_file)
 
 

@@ -7,7 +7,8 @@ import typer
 from audioctl.cli.arguments import JsonOption
 from audioctl.cli.flags import settings_flags
 from audioctl.cli.output import note, one_line, print_json, print_line
-from audioctl.doctor import Verdict, examine
+from audioctl.doctor import examine
+from audioctl.findings import Verdict
 from audioctl.settings import Settings
 from audioctl.states import ExitCode
 
@@ -20,7 +21,14 @@ def register(app: typer.Typer) -> None:
     app.command("doctor")(doctor)
 
 
-@settings_flags("transcribe.model", "transcribe.device", "upload.destination", "upload.ssh_key", "database.enabled")
+@settings_flags(
+    "submit.executor",
+    "transcribe.model",
+    "transcribe.device",
+    "upload.destination",
+    "upload.ssh_key",
+    "database.enabled",
+)
 def doctor(
     context: typer.Context,  # noqa: ARG001 - the flags are read from it
     settings: Settings,
@@ -28,7 +36,8 @@ def doctor(
 ) -> None:
     """Check what a job needs, before a job needs it.
 
-    Writes a small test file to the destination, and loads the model to let it hear a sentence.
+    Writes a small test file to the destination, and loads the model to let it hear a sentence. Where jobs are submitted
+    to Slurm, asks Slurm instead what it would say to those of a day; nothing is submitted.
     """
     from rich.console import Console
     from rich.text import Text

@@ -37,11 +37,15 @@ def rebuild(context: typer.Context) -> None:
 @contextmanager
 def fresh_ledger(settings: Settings, days: Collection[str] | None = None) -> Iterator[None]:
     """The ledger, brought up to date (for these days, or for all), for ``audioctl.ledger.queries``."""
-    from audioctl.executors.registry import living_jobs
+    from audioctl.executors.registry import look_at_jobs
     from audioctl.ledger.absorb import refresh
     from audioctl.ledger.models import open_ledger
 
     state_dir = Path(settings.paths.state_dir)
     with open_ledger(state_dir) as database:
-        refresh(database, state_dir, partial(living_jobs, state_dir), days)
+        refresh(database, state_dir, partial(look_at_jobs, state_dir, _note_trouble), days)
         yield
+
+
+def _note_trouble(message: str) -> None:
+    note(message, style="yellow")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,7 +28,7 @@ from audioctl.settings import Settings
 from audioctl.states import ArchiveState
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.console import RenderableType
     from rich.text import Text
@@ -36,10 +37,16 @@ if TYPE_CHECKING:
 
 JSON_SCHEMA = 1
 WATCH_SECONDS = 2.0
+"""How often journals are looked at; where a scheduler is to be asked each time, its executor says how often."""
 
 _LIVE = (ArchiveState.RUNNING, ArchiveState.SUBMITTED)
 _WANTS_A_LOOK = (ArchiveState.FAILED, ArchiveState.DAMAGED)
-_WIDE_COLUMNS = 130
+
+_GIVE_WAY = ("finished", "rejected", "attempt", "audio", "batches", "clips", "node", "job")
+"""Columns that a narrow terminal goes without, in this order, until what is said of an archive has room."""
+
+_GAP = 2
+"""Spaces between the columns of a table."""
 
 
 def register(app: typer.Typer) -> None:
@@ -54,7 +61,7 @@ def status(
     failed: Annotated[
         bool, typer.Option("--failed", help="Only archives that failed or are damaged, and why.")
     ] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Look again every two seconds; Ctrl-C ends it.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every few seconds; Ctrl-C ends it.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show each archive of a day, or, without DAY, each day."""
@@ -101,23 +108,24 @@ def _watch(settings: Settings, wanted: Sequence[str] | None, failed: bool) -> No
     from rich.live import Live
     from rich.text import Text
 
+    from audioctl.executors.registry import executor_named
+
+    one_day = wanted is not None or failed
+    seconds = max(WATCH_SECONDS, executor_named(settings.submit.executor).poll_seconds)
     console = Console(highlight=False)
-    if not console.is_terminal:
-        while True:
-            _print(_look(settings, wanted, failed), one_day=wanted is not None or failed)
+    with suppress(KeyboardInterrupt):
+        while not console.is_terminal:
+            _print(_look(settings, wanted, failed), one_day=one_day)
             print_line()
-            time.sleep(WATCH_SECONDS)
-    try:
+            time.sleep(seconds)
         with Live(console=console, auto_refresh=False, screen=True) as live:
             while True:
                 days = _look(settings, wanted, failed)
-                one_day = wanted is not None or failed
                 parts = [part for status in _shown(days, one_day) for part in _as_renderables(status, console.width)]
-                footer = Text(f"{utc_now()}   Ctrl-C ends the watch, not the jobs", "dim")
-                live.update(Group(*(parts or [Text(_nothing_known(wanted, failed))]), footer), refresh=True)
-                time.sleep(WATCH_SECONDS)
-    except KeyboardInterrupt:
-        return
+                # What a low terminal has no room for is at the bottom.
+                head = Text(f"{utc_now()}   Ctrl-C ends the watch, not the jobs", "dim")
+                live.update(Group(head, *(parts or [Text(_nothing_known(wanted, failed))])), refresh=True)
+                time.sleep(seconds)
 
 
 def _print(days: Sequence[DayStatus], *, one_day: bool) -> None:
@@ -127,7 +135,7 @@ def _print(days: Sequence[DayStatus], *, one_day: bool) -> None:
         if isinstance(shown, list):
             print_table(*_days_table(shown))
         else:
-            columns, rows = _archives_table(shown, Console().width)
+            columns, rows = archives_table(shown, Console().width)
             print_table(columns, rows)
             print_line(totals_line(shown))
 
@@ -141,7 +149,7 @@ def _shown(days: Sequence[DayStatus], one_day: bool) -> list[DayStatus | list[Da
 def _as_renderables(shown: DayStatus | list[DayStatus], width: int) -> list[RenderableType]:
     if isinstance(shown, list):
         return [make_table(*_days_table(shown))]
-    return [make_table(*_archives_table(shown, width)), totals_line(shown)]
+    return [totals_line(shown), make_table(*archives_table(shown, width))]
 
 
 def _days_table(days: Sequence[DayStatus]) -> tuple[list[Column], list[list[str | Text]]]:
@@ -171,36 +179,48 @@ def _days_table(days: Sequence[DayStatus]) -> tuple[list[Column], list[list[str 
     return columns, rows
 
 
-def _archives_table(day: DayStatus, width: int) -> tuple[list[Column], list[list[str | Text]]]:
-    wide = width >= _WIDE_COLUMNS
-    columns = [
-        Column("slot"),
-        Column("state"),
-        Column("batches", "right"),
-        Column("clips", "right"),
-        Column("rejected", "right"),
-        Column("audio", "right"),
-        *([Column("attempt", "right"), Column("job"), Column("node"), Column("finished")] if wide else []),
-        Column("to see to", fold=True),
-    ]
-    rows: list[list[str | Text]] = [
-        [
-            archive.slot,
-            state_text(archive.state),
-            f"{archive.batches.done}/{archive.batches.seen}",
-            f"{archive.clips:,}",
-            f"{archive.rejected:,}",
-            audio_hours(archive.audio_seconds),
-            *(
-                [str(archive.attempt), archive.job_id or "-", archive.node or "-", archive.finished_at or "-"]
-                if wide
-                else []
-            ),
-            _why(archive),
-        ]
-        for archive in day.archives or []
-    ]
-    return columns, rows
+def archives_table(day: DayStatus, width: int) -> tuple[list[Column], list[list[str | Text]]]:
+    """Columns and rows, of those that tell something what ``width`` characters have room for."""
+    archives = day.archives or []
+    cells: dict[Column, list[str | Text]] = {
+        Column("slot"): [archive.slot for archive in archives],
+        Column("state"): [state_text(archive.state) for archive in archives],
+    }
+    if any(archive.attempt > 1 for archive in archives):
+        cells[Column("attempt", "right")] = [str(archive.attempt or "-") for archive in archives]
+    jobs = [_scheduler_job(archive) for archive in archives]
+    if any(jobs):
+        cells[Column("job")] = [job or "-" for job in jobs]
+    if any(archive.node for archive in archives):
+        cells[Column("node")] = [archive.node or "-" for archive in archives]
+    cells[Column("batches", "right")] = [f"{archive.batches.done}/{archive.batches.seen}" for archive in archives]
+    cells[Column("clips", "right")] = [f"{archive.clips:,}" for archive in archives]
+    if any(archive.rejected for archive in archives):
+        cells[Column("rejected", "right")] = [f"{archive.rejected:,}" for archive in archives]
+    cells[Column("audio", "right")] = [audio_hours(archive.audio_seconds) for archive in archives]
+    if any(archive.finished_at for archive in archives):
+        cells[Column("finished")] = [archive.finished_at or "-" for archive in archives]
+    reasons = [_why(archive) for archive in archives]
+    if any(reasons):
+        cells[Column("why", fold=True)] = list(reasons)
+    is_about_reasons = all(archive.state in _WANTS_A_LOOK for archive in archives)
+    columns = _that_fit(cells, width, folded=width // 2 if is_about_reasons else width // 4)
+    return columns, [list(row) for row in zip(*(cells[column] for column in columns), strict=True)]
+
+
+def _that_fit(cells: Mapping[Column, Sequence[str | Text]], width: int, *, folded: int) -> list[Column]:
+    """The column that folds gets ``folded`` characters, if it needs that many."""
+
+    def needed(column: Column) -> int:
+        widest = max((len(column.title), *map(len, cells[column])))
+        return min(widest, folded) if column.fold else widest
+
+    columns = list(cells)
+    for title in _GIVE_WAY:
+        if sum(map(needed, columns)) + _GAP * (len(columns) - 1) <= width:
+            break
+        columns = [column for column in columns if column.title != title]
+    return columns
 
 
 def totals_line(day: DayStatus) -> str:
@@ -214,16 +234,23 @@ def totals_line(day: DayStatus) -> str:
     ]
     if owed := _owed(totals.owed_upload, totals.owed_record):
         parts.append(owed)
-    if (left := _remaining_seconds(day)) is not None:
+    if (left := remaining_seconds(day)) is not None:
         parts.append(f"{duration(left)} left")
     return "; ".join(part for part in parts if part != "-")
+
+
+def _scheduler_job(archive: ArchiveStatus) -> str | None:
+    """Only what one could ask a scheduler about: ids of local jobs are made from their run's."""
+    if archive.job_id is None or archive.job_id.startswith(f"{archive.run_id}_"):
+        return None
+    return archive.job_id
 
 
 def _why(archive: ArchiveStatus) -> str:
     owed = _owed(archive.owed_upload, archive.owed_record)
     if archive.state in _WANTS_A_LOOK:
         return ": ".join(filter(None, (archive.reason, archive.error or owed)))
-    return owed
+    return ", ".join(filter(None, (archive.reason, owed)))
 
 
 def _to_see_to(totals: Totals) -> str:
@@ -240,9 +267,9 @@ def _owed(uploads: int, rows: int) -> str:
 
 
 def _elapsed_seconds(day: DayStatus) -> float | None:
-    if day.started_at is None:
+    end = utc_now() if day.state in _LIVE else day.finished_at
+    if day.started_at is None or end is None:
         return None
-    end = utc_now() if day.state in _LIVE or day.finished_at is None else day.finished_at
     return max(1.0, seconds_between(day.started_at, end))
 
 
@@ -251,12 +278,21 @@ def _speed(day: DayStatus) -> str:
     return f"{day.totals.audio_seconds / elapsed:,.0f} × real time" if elapsed and day.totals.audio_seconds else "-"
 
 
-def _remaining_seconds(day: DayStatus) -> float | None:
-    """If the archives that are left take as long as those that have ended."""
-    elapsed = _elapsed_seconds(day)
-    waiting = day.totals.running + day.totals.submitted
-    ended = day.totals.archives - waiting - day.totals.pending
-    return elapsed * waiting / ended if elapsed and waiting and ended else None
+def remaining_seconds(day: DayStatus) -> float | None:
+    """If archives take as long as those that are done took, and as many are worked on at a time as now.
+
+    What archives of the day have waited for in between, a queue or a person, does not count.
+    """
+    took = sorted(
+        seconds_between(archive.started_at, archive.finished_at)
+        for archive in day.archives or []
+        if archive.state is ArchiveState.DONE and archive.started_at and archive.finished_at
+    )
+    running = day.totals.running
+    if not took or not running:
+        return None
+    left = day.totals.submitted + running / 2  # those that run are halfway through, taken together
+    return took[len(took) // 2] * left / running
 
 
 def _nothing_known(wanted: Sequence[str] | None, failed: bool) -> str:

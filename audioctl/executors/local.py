@@ -6,19 +6,26 @@ and writes how each job ended to ``jobs.jsonl``.
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from audioctl.errors import AudioctlError, LedgerError
+from audioctl.executors.base import Submitted
+from audioctl.jobs import JobKey, JobPhase, JobStatus
 from audioctl.ledger.lease import live_holder
 from audioctl.ledger.lines import whole_lines
-from audioctl.runs import JOB_SCRIPT, Run
+from audioctl.processes import boot_id
+from audioctl.runs import JOB_SCRIPT, Run, RunArchive, run_folder
+from audioctl.settings import Settings
 
 if TYPE_CHECKING:
     from audioctl.templates import ScriptRequest
@@ -38,6 +45,10 @@ class JobEnded(msgspec.Struct, frozen=True):
 
 class LocalExecutor:
     name = "local"
+    poll_seconds = 1.0
+
+    def plan(self, archives: int, settings: Settings) -> list[str]:  # noqa: ARG002 - a job for each archive
+        return [str(index) for index in range(archives)]
 
     def scripts(self, request: ScriptRequest) -> Mapping[str, str]:
         # Every command imports the executors; only submitting needs the templates.
@@ -45,10 +56,7 @@ class LocalExecutor:
 
         return {JOB_SCRIPT: render_job(request)}
 
-    def job_ids(self, run_id: str, archives: int) -> list[str]:
-        return [f"{run_id}_{index}" for index in range(archives)]
-
-    def submit(self, folder: Path, run: Run) -> None:  # noqa: ARG002 - the supervisor reads the run itself
+    def submit(self, folder: Path, run: Run, after: Sequence[str]) -> Submitted:  # noqa: ARG002 - there is no queue
         if shutil.which("bash") is None:
             raise AudioctlError("The jobs cannot be started: there is no bash.", hint="Install it, or mend your PATH.")
         log = folder / SUPERVISOR_LOG
@@ -75,10 +83,49 @@ class LocalExecutor:
         if not ready:
             raise AudioctlError("The supervisor of the jobs did not start.", hint=f"It says why in {log}.")
 
-    def living_jobs(self, folder: Path, run: Run) -> Collection[str]:
-        if live_holder(folder / SUPERVISOR_LEASE) is None:
-            return []
-        return {archive.job_id for archive in run.archives} - {ended.job_id for ended in read_ended(folder)}
+        return Submitted({archive.job: job_id(run, archive) for archive in run.archives})
+
+    def look(
+        self,
+        state_dir: Path,
+        runs: Sequence[Run],
+        on_trouble: Callable[[str], None],  # noqa: ARG002 - everything is in the run's folder
+    ) -> Mapping[JobKey, JobStatus]:
+        statuses: dict[JobKey, JobStatus] = {}
+        for run in runs:
+            folder = run_folder(state_dir, run)
+            is_supervised = live_holder(folder / SUPERVISOR_LEASE) is not None
+            ended = {job.job_id: job.exit_code for job in read_ended(folder)}
+            for archive in run.archives:
+                status = _status(job_id(run, archive), ended, is_supervised=is_supervised)
+                statuses[run.run_id, archive.slot] = status
+        return statuses
+
+    def cancel(self, state_dir: Path, runs: Sequence[Run]) -> None:
+        for run in runs:
+            holder = live_holder(run_folder(state_dir, run) / SUPERVISOR_LEASE)
+            if holder is None:
+                continue
+            if holder.boot_id != boot_id():
+                raise AudioctlError(
+                    f"The jobs of {run.day} run on {holder.node}, and can be ended only from there.",
+                    hint=f"ssh {holder.node}, then the same command.",
+                )
+            with suppress(ProcessLookupError):
+                os.kill(holder.pid, signal.SIGTERM)
+
+
+def job_id(run: Run, archive: RunArchive) -> str:
+    return f"{run.run_id}_{archive.job}"
+
+
+def _status(job: str, ended: Mapping[str, int], *, is_supervised: bool) -> JobStatus:
+    if job in ended:
+        detail = f"Its job ended with exit code {ended[job]}"
+        return JobStatus(JobPhase.GONE, job, detail=detail, is_final=True)
+    if is_supervised:
+        return JobStatus(JobPhase.RUNNING, job)
+    return JobStatus(JobPhase.GONE, job, detail="The supervisor of its job went away", is_final=True)
 
 
 def read_ended(folder: Path) -> list[JobEnded]:

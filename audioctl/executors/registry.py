@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from audioctl.errors import ConfigurationError
 from audioctl.executors.base import Executor
 from audioctl.executors.local import LocalExecutor
-from audioctl.runs import Run, run_folder
+from audioctl.executors.slurm import SlurmExecutor
+from audioctl.jobs import JobKey, JobStatus
+from audioctl.runs import Run
 
-_EXECUTORS: dict[str, type[Executor]] = {LocalExecutor.name: LocalExecutor}
+_EXECUTORS: dict[str, type[Executor]] = {LocalExecutor.name: LocalExecutor, SlurmExecutor.name: SlurmExecutor}
 
 
 def executor_named(name: str) -> Executor:
@@ -23,8 +25,10 @@ def executor_named(name: str) -> Executor:
         ) from None
 
 
-def living_jobs(state_dir: Path, run: Run) -> Collection[str]:
-    """The jobs of a run that may still begin or go on; all of them where this version cannot tell."""
-    if run.executor not in _EXECUTORS:
-        return [archive.job_id for archive in run.archives]
-    return executor_named(run.executor).living_jobs(run_folder(state_dir, run), run)
+def look_at_jobs(state_dir: Path, on_trouble: Callable[[str], None], runs: Sequence[Run]) -> Mapping[JobKey, JobStatus]:
+    """What is known of the jobs of these runs. Of runs whose executor this version does not have, nothing."""
+    statuses: dict[JobKey, JobStatus] = {}
+    for name in sorted({run.executor for run in runs} & _EXECUTORS.keys()):
+        mine = [run for run in runs if run.executor == name]
+        statuses |= executor_named(name).look(state_dir, mine, on_trouble)
+    return statuses

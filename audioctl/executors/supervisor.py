@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from audioctl.clock import utc_now
-from audioctl.executors.local import JOBS_FILE, SUPERVISOR_LEASE, JobEnded
+from audioctl.executors.local import JOBS_FILE, SUPERVISOR_LEASE, JobEnded, job_id
 from audioctl.ledger.lease import Lease
 from audioctl.ledger.lines import append_lines, open_for_lines
 from audioctl.runs import JOB_SCRIPT, Run, read_run
@@ -50,21 +50,21 @@ class Supervisor:
     def _run_job(self, index: int) -> None:
         if self._draining:
             return
-        job_id = self._run.archives[index].job_id
-        exit_code = self._work(index, job_id)
-        line = msgspec.json.encode(JobEnded(job_id, exit_code, utc_now())) + b"\n"
+        job = job_id(self._run, self._run.archives[index])
+        exit_code = self._work(index, job)
+        line = msgspec.json.encode(JobEnded(job, exit_code, utc_now())) + b"\n"
         with self._lock:
             append_lines(self._jobs_file, line)
 
-    def _work(self, index: int, job_id: str) -> int:
+    def _work(self, index: int, job: str) -> int:
         try:
             process = subprocess.Popen(
-                ["bash", str(self._folder / JOB_SCRIPT), str(index), job_id],
+                ["bash", str(self._folder / JOB_SCRIPT), str(index), job],
                 stdin=subprocess.DEVNULL,
                 cwd=self._folder,
             )
         except OSError as error:
-            print(f"{utc_now()} The job {job_id} cannot be started: {error}", file=sys.stderr, flush=True)
+            print(f"{utc_now()} The job {job} cannot be started: {error}", file=sys.stderr, flush=True)
             return CANNOT_START
         self._running.add(process)
         if self._draining:

@@ -22,7 +22,6 @@ def _m001_initial(database: SqliteDatabase) -> None:
             attempt_started TEXT, attempt_ended TEXT, archive_read TEXT,
             PRIMARY KEY (day, slot)
         ) WITHOUT ROWID""")
-    # What may still change is looked for at every status, among the tens of thousands of archives of a year.
     database.execute_sql("CREATE INDEX archives_by_state ON archives (state, reason, day)")
     # All that a table of all days needs, so that it reads 5 MB of a year instead of 50.
     database.execute_sql("""
@@ -51,7 +50,20 @@ def _m001_initial(database: SqliteDatabase) -> None:
         ) WITHOUT ROWID""")
 
 
-MIGRATIONS: list[tuple[str, Callable[[SqliteDatabase], None]]] = [("m001_initial", _m001_initial)]
+def _m002_jobs(database: SqliteDatabase) -> None:
+    database.execute_sql("ALTER TABLE archives ADD COLUMN question TEXT")
+    database.execute_sql("ALTER TABLE archives ADD COLUMN is_answered INTEGER NOT NULL DEFAULT 0")
+    # What earlier versions left unfinished is looked at again once.
+    database.execute_sql("ALTER TABLE archives ADD COLUMN is_restless INTEGER NOT NULL DEFAULT 0")
+    database.execute_sql("UPDATE archives SET is_restless = 1 WHERE state IN ('submitted', 'running', 'failed')")
+    # What may still change is looked for at every status, among the tens of thousands of archives of a year.
+    database.execute_sql("CREATE INDEX archives_restless ON archives (day) WHERE is_restless = 1")
+
+
+MIGRATIONS: list[tuple[str, Callable[[SqliteDatabase], None]]] = [
+    ("m001_initial", _m001_initial),
+    ("m002_jobs", _m002_jobs),
+]
 
 
 def migrate(database: SqliteDatabase) -> None:

@@ -55,6 +55,10 @@ class ArchiveRow(Model):
     attempt_started = TextField(null=True)
     attempt_ended = TextField(null=True)
     archive_read = TextField(null=True)
+    # What the state depends on besides the journal: see audioctl.ledger.verdict.
+    question = TextField(null=True)
+    is_answered = IntegerField(default=0)
+    is_restless = IntegerField(default=0)
 
     class Meta:
         table_name = "archives"
@@ -146,6 +150,15 @@ def open_ledger(state_dir: Path, *, busy_timeout_seconds: float = BUSY_TIMEOUT_S
             f"The ledger {path} is damaged: {error}.",
             hint="It is only a view: `audioctl ledger rebuild` makes it anew.",
         ) from error
+
+
+@contextmanager
+def open_private_ledger() -> Iterator[SqliteDatabase]:
+    """An empty ledger in memory, for a look from a node that must not write to the one on disk."""
+    database = SqliteDatabase(":memory:")
+    with database.connection_context(), database.bind_ctx(MODELS, bind_refs=False, bind_backrefs=False):
+        migrate(database)
+        yield database
 
 
 def empty_ledger(state_dir: Path) -> None:

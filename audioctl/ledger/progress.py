@@ -29,6 +29,9 @@ from audioctl.states import ArchiveState, Outcome, Stage, StageState
 LOST = "lost"
 """Reason of a failed archive whose job went away without a word."""
 
+NEEDS_A_PERSON = "configuration"
+"""Reason of a failed archive whose job ended with a mistake in the configuration before it could write so."""
+
 DAMAGED_JOURNAL = "damaged_journal"
 """Reason of a failed archive whose journal cannot be read on."""
 

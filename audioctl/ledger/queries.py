@@ -8,9 +8,10 @@ from typing import Any, cast
 import msgspec
 from peewee import fn
 
-from audioctl.ledger.events import ArchiveFile, AttemptStarted
+from audioctl.ledger.events import ArchiveFile, AttemptEnded, AttemptStarted
 from audioctl.ledger.models import ArchiveRow
-from audioctl.states import ArchiveState
+from audioctl.ledger.progress import NEEDS_A_PERSON
+from audioctl.states import ArchiveState, ExitCode
 
 _DAY_STATES_BY_WEIGHT = (
     ArchiveState.RUNNING,
@@ -178,3 +179,15 @@ def files_read(day: str) -> dict[str, ArchiveFile]:
         (ArchiveRow.day == day) & ArchiveRow.attempt_started.is_null(False)
     )
     return {row.slot: msgspec.json.decode(str(row.attempt_started), type=AttemptStarted).archive for row in rows}
+
+
+def slots_that_need_a_person(day: str) -> set[str]:
+    """Slots whose newest attempt ended with a mistake in the configuration, which another attempt would meet again."""
+    rows = ArchiveRow.select(ArchiveRow.slot, ArchiveRow.reason, ArchiveRow.attempt_ended).where(ArchiveRow.day == day)
+    return {row.slot for row in rows if row.reason == NEEDS_A_PERSON or _ended_with_a_mistake(row.attempt_ended)}
+
+
+def _ended_with_a_mistake(attempt_ended: str | None) -> bool:
+    if attempt_ended is None:
+        return False
+    return msgspec.json.decode(attempt_ended, type=AttemptEnded).exit_code == ExitCode.CONFIGURATION

@@ -1,8 +1,14 @@
 #!/bin/bash
-# Works on one job's share of a run: job.sh INDEX [JOB_ID]. In a Slurm array, the index is the array task.
+# Made by audioctl 1.2.3 from its template job.sh.j2 at submission; to change it, see paths.templates.
+
+# Works on one archive of a run, on this machine: job.sh INDEX [JOB_ID]
+# shellcheck disable=SC1091,SC2317 # only the node has its /etc/profile; only a trap calls forward
+
 set -u
 
 day=2025-01-25
+run_id=20250126T080000Z-ab12
+run=/project/state/runs/2025-01-25/20250126T080000Z-ab12
 slots=(
   12_30
   12_40
@@ -13,24 +19,15 @@ archives=(
   /staging/2025-01-25/0_2025-01-25_12_40.tar.xz
   /staging/2025-01-25/0_2025-01-25_12_50.tar.xz
 )
-logs=(
-  /project/state/runs/2025-01-25/20250126T080000Z-ab12/logs/12_30.log
-  /project/state/runs/2025-01-25/20250126T080000Z-ab12/logs/12_40.log
-  /project/state/runs/2025-01-25/20250126T080000Z-ab12/logs/12_50.log
-)
-archives_per_job=1
 
-if [ $# -gt 0 ]; then
-  index=$1
-  job_id=${2:-$$}
-else
-  index=$SLURM_ARRAY_TASK_ID
-  job_id=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
-fi
-
+export HF_HUB_OFFLINE=1 # compute nodes have no internet, and must not wait for it
 python=(/opt/audioctl/bin/python)
 
-# Slurm signals this shell only, so it hands the signal on, and starts nothing more.
+say() {
+  echo "$(date -u +%FT%TZ) [start $((${SLURM_RESTART_COUNT:-0} + 1)) on ${SLURMD_NODENAME:-$HOSTNAME}] $*"
+}
+
+# The signal before the time limit reaches this shell only, so it hands signals on, and starts nothing more.
 child=''
 signal=''
 interrupted=''
@@ -43,32 +40,31 @@ trap 'forward TERM' TERM
 trap 'forward INT' INT
 trap 'forward USR1' USR1
 
-status=0
-first=$((index * archives_per_job))
-for ((i = first; i < first + archives_per_job && i < ${#archives[@]}; i++)); do
-  if [ -n "$signal" ]; then
-    status=75 # EX_TEMPFAIL: there is more to do
-    break
-  fi
+# Works on one archive, by its place in the lists, and sets `code` to audioctl's exit code.
+work() {
   (
     # POSIX shells may start background jobs deaf to INT.
     trap - INT
     # -P: a file in the current folder must not stand in for a module.
-    exec "${python[@]}" -P -m audioctl --config /project/state/runs/2025-01-25/20250126T080000Z-ab12/config.toml \
-      process-tar "$day" "${archives[i]}" "${slots[i]}" \
-      --run-id 20250126T080000Z-ab12 --job-id "$job_id" >>"${logs[i]}" 2>&1
+    exec "${python[@]}" -P -m audioctl --config "$run/config.toml" \
+      process-tar "$day" "${archives[$1]}" "${slots[$1]}" \
+      --run-id "$run_id" --job-id "$job_id" >>"$run/logs/${slots[$1]}.log" 2>&1
   ) &
   child=$!
-  # A signal that came after the look above found no child to go to.
+  # A signal that came just before found no child to go to.
   if [ -n "$signal" ]; then kill -s "$signal" "$child" 2>/dev/null; fi
   # A signal ends `wait` before it ends the child; bash keeps the child's exit code for the next `wait`.
-  while
+  interrupted=yes
+  while [ -n "$interrupted" ]; do
     interrupted=''
     wait "$child"
     code=$?
-    [ -n "$interrupted" ]
-  do :; done
+  done
   child=''
-  if [ "$code" -ne 0 ] && [ "$status" -eq 0 ]; then status=$code; fi
-done
-exit "$status"
+  # It ended before it heard signals: nothing was in flight.
+  if [ -n "$signal" ] && { [ "$code" -eq 143 ] || [ "$code" -eq 138 ]; }; then code=75; fi
+}
+
+job_id=${2:-$$}
+work "$1"
+exit "$code"

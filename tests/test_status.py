@@ -1,0 +1,162 @@
+"""The table of a day as a person sees it on a narrow and on a wide terminal, and how long the day will take."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from journals import DAY, submit
+from rich.console import Console
+
+from audioctl.cli.output import make_table
+from audioctl.cli.status import archives_table, remaining_seconds, totals_line
+from audioctl.ledger.queries import ArchiveStatus, BatchCounts, DayStatus, Totals
+from audioctl.states import ArchiveState
+
+RUN_ID = "20250125T123000Z-0001"
+TIMEOUT = "Its job reached its time limit (slurm.time) before it had drained (slurm.drain_seconds)."
+
+
+def archive(slot: str, state: str, **changes: Any) -> ArchiveStatus:
+    plain = ArchiveStatus(
+        slot=slot, path=f"/staging/{slot}.tar", state=ArchiveState(state), attempt=1, run_id=RUN_ID,
+        job_id=f"12345678_{int(slot[:2])}", node="gpu-node03", batches=BatchCounts(15, 15, 0), clips=2_863,
+        stored=2_863, rejected=0, skipped=1, audio_seconds=43_200.0, owed_record=0, owed_upload=0,
+        started_at="2025-01-26T08:00:00Z", finished_at="2025-01-26T08:10:00Z", reason=None, error=None,
+    )  # fmt: skip
+    return msgspec.structs.replace(plain, **changes)
+
+
+def done(slot: str, **changes: Any) -> ArchiveStatus:
+    return archive(slot, "done", **changes)
+
+
+def running(slot: str) -> ArchiveStatus:
+    return archive(slot, "running", finished_at=None)
+
+
+def waiting(slot: str, reason: str) -> ArchiveStatus:
+    nothing = {"node": None, "clips": 0, "audio_seconds": 0.0, "started_at": None, "finished_at": None}
+    return archive(slot, "submitted", attempt=0, batches=BatchCounts(0, 0, 0), reason=reason, **nothing)
+
+
+def day_of(*archives: ArchiveStatus) -> DayStatus:
+    totals = Totals(archives=len(archives), audio_seconds=sum(one.audio_seconds for one in archives))
+    for one in archives:
+        setattr(totals, one.state.value, getattr(totals, one.state.value) + 1)
+    state = ArchiveState.RUNNING if totals.running else ArchiveState.SUBMITTED
+    return DayStatus(DAY, state, totals, "2025-01-26T08:00:00Z", None, list(archives))
+
+
+def shown(day: DayStatus, width: int) -> list[str]:
+    """The lines of the table, its titles first."""
+    page = io.StringIO()
+    Console(file=page, width=width).print(make_table(*archives_table(day, width)))
+    return [line.rstrip() for line in page.getvalue().splitlines()]
+
+
+BUSY = day_of(
+    done("00_00"),
+    done("01_00", attempt=2, rejected=44),
+    archive("02_00", "failed", reason="TIMEOUT", error=TIMEOUT, finished_at=None),
+    running("03_00"),
+    waiting("04_00", "requeued: BeginTime"),
+    waiting("05_00", "JobArrayTaskLimit"),
+)
+
+
+def test_80_columns_have_room_for_jobs_nodes_and_why_archives_wait() -> None:
+    titles, *rows = shown(BUSY, 80)
+    assert titles.split() == ["slot", "state", "job", "node", "batches", "clips", "why"]
+    assert max(map(len, rows)) <= 80
+    words = [" ".join(row.split()) for row in rows]
+    assert "03_00 running 12345678_3 gpu-node03 15/15 2,863" in words
+    assert "04_00 submitted 12345678_4 - 0/0 0 requeued: BeginTime" in words
+    assert "05_00 submitted 12345678_5 - 0/0 0 JobArrayTaskLimit" in words
+
+
+def test_200_columns_have_room_for_everything() -> None:
+    titles, *rows = shown(BUSY, 200)
+    everything = ["slot", "state", "attempt", "job", "node", "batches", "clips", "rejected", "audio", "finished", "why"]
+    assert titles.split() == everything
+    assert "44" in rows[1]
+    assert "12.0 h" in rows[1]
+    assert "2025-01-26T08:10:00Z" in rows[1]
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_columns_that_would_tell_nothing_are_left_out(width: int) -> None:
+    day = day_of(waiting("00_00", ""), waiting("01_00", ""))
+    assert shown(day, width)[0].split() == ["slot", "state", "job", "batches", "clips", "audio"]
+
+
+def test_a_job_of_this_machine_has_no_number_that_one_could_ask_about() -> None:
+    by_hand = done("00_00", job_id=None)
+    local = done("01_00", job_id=f"{RUN_ID}_0")
+    assert "job" not in shown(day_of(by_hand, local), 200)[0].split()
+    assert "job" in shown(day_of(by_hand, local, done("02_00")), 200)[0].split()
+
+
+def test_where_all_rows_are_failures_their_reasons_get_half_the_width() -> None:
+    failures = [archive(f"{hour:02}_00", "failed", reason="TIMEOUT", error=TIMEOUT) for hour in range(3)]
+    titles, *rows = shown(day_of(*failures), 80)
+    assert 80 - titles.index("why") >= 40
+    words = " ".join(" ".join(row[titles.index("why") :].split()) for row in rows)
+    assert words == " ".join(3 * [f"TIMEOUT: {TIMEOUT}"])
+
+
+def test_a_narrower_terminal_still_shows_which_archive_is_in_which_state() -> None:
+    rows = shown(BUSY, 40)
+    assert max(map(len, rows)) <= 40
+    assert any(row.startswith("03_00  running") for row in rows)
+
+
+def test_the_time_left_goes_by_how_many_archives_run_at_a_time() -> None:
+    ended = [done(f"{number // 60:02}_{number % 60:02}") for number in range(36)]
+    day = day_of(*ended, *[running("03_00")] * 8, *[waiting("04_00", "JobArrayTaskLimit")] * 100)
+    # Ten minutes for each of thirteen rounds: half an archive is left of those that run.
+    assert remaining_seconds(day) == 600 * (100 + 4) / 8
+    assert totals_line(day).endswith("2:10:00 left")
+
+
+def test_a_night_between_two_attempts_does_not_count_as_work() -> None:
+    resumed = done("00_00", attempt=2, started_at="2025-01-25T08:00:00Z")
+    assert remaining_seconds(day_of(resumed, done("01_00"), done("02_00"), running("03_00"))) == 300
+
+
+@pytest.mark.parametrize(
+    "day",
+    [day_of(running("00_00"), waiting("01_00", "Resources")), day_of(done("00_00"), waiting("01_00", "Resources"))],
+    ids=["nothing is done", "nothing runs"],
+)
+def test_no_time_left_is_told_where_nobody_can_know_it(day: DayStatus) -> None:
+    assert remaining_seconds(day) is None
+    assert "left" not in totals_line(day)
+
+
+def test_a_day_whose_only_job_was_lost_has_no_speed() -> None:
+    lost = archive("00_00", "failed", reason="lost", finished_at=None)
+    day = msgspec.structs.replace(day_of(lost), state=ArchiveState.FAILED)
+    assert "real time" not in totals_line(day)
+
+
+def test_a_watch_that_goes_to_a_pipe_ends_quietly_with_ctrl_c(tmp_path: Path) -> None:
+    submit(tmp_path / "audioctl-state", ["12_30"])
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AUDIOCTL_")}
+    command = [sys.executable, "-m", "audioctl", "status", DAY, "--watch"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        while not process.stdout.readline().startswith(DAY):
+            pass
+        process.send_signal(signal.SIGINT)
+        errors = process.communicate(timeout=60)[1]
+    assert (process.returncode, errors) == (0, "")

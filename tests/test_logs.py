@@ -219,8 +219,10 @@ def test_following_prints_what_comes_through_a_newer_run_until_the_archive_is_se
         assert line_of(process) == "first"
         write_log(first, log_line(1, "more"))
         assert line_of(process) == "more"
-        second = run_of(state, [SLOT], SECOND, "local")
-        with holder_process(second / SUPERVISOR_LEASE):
+        aside = run_of(state.parent / "aside", [SLOT], SECOND, "local")
+        with holder_process(aside / SUPERVISOR_LEASE):
+            # Its supervisor lives from the moment at which anybody can see the run.
+            second = aside.rename(first.with_name(SECOND))
             write_log(second, log_line(None, "of the newer run"))
             assert line_of(process) == "of the newer run"
             write_log(first, log_line(1, "an old copy, of which nobody wants to know any more"))

@@ -201,7 +201,8 @@ def _look_for(name: str, silence: SchedulerSilentError) -> str | None:
         return None
     raise SchedulerSilentError(
         f"{silence.message} Whether it has taken the job is not known.",
-        hint="`audioctl status` finds out as soon as Slurm answers again; until then the day counts as submitted.",
+        hint="`audioctl status` finds out as soon as Slurm answers again; until then the day counts as submitted. No "
+        "job will finish it: when its jobs have ended, run `audioctl resume`.",
     ) from silence
 
 

@@ -14,6 +14,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 from peewee import SqliteDatabase
 
 from audioctl.errors import JournalError
@@ -23,7 +24,7 @@ from audioctl.ledger.journal import journal_path
 from audioctl.ledger.models import ArchiveRow, DayRow
 from audioctl.ledger.progress import DAMAGED_JOURNAL
 from audioctl.ledger.verdict import Standing, Submission, Values, by_job, by_journal, standing
-from audioctl.runs import is_cancelled, run_folder, runs_of_day
+from audioctl.runs import Run, is_cancelled, run_folder, runs_of_day
 from audioctl.states import ArchiveState
 
 _SETTLED_SECONDS = 10.0
@@ -86,14 +87,23 @@ def _absorb_day(state_dir: Path, day: str) -> list[_Question]:
 def _answer(
     database: SqliteDatabase, state_dir: Path, questions: Sequence[_Question], look_at_jobs: LookAtJobs
 ) -> None:
-    runs = {question.submission.run.run_id: question.submission.run for question in questions}
-    statuses = look_at_jobs(list(runs.values()))
+    statuses = look_at_jobs(_with_these_archives_only(questions))
     with database.atomic("IMMEDIATE"):
         rows = {day: _rows(day) for day in {question.day for question in questions}}
         for day, slot, submission in questions:
             row = rows[day].get(slot) or ArchiveRow(day=day, slot=slot)
             status = statuses.get((submission.run.run_id, slot), UNKNOWN)
             _refresh_archive(row, state_dir, submission, status)
+
+
+def _with_these_archives_only(questions: Sequence[_Question]) -> list[Run]:
+    """Their runs without the archives that nothing is asked about: how their jobs ended need not be looked up."""
+    runs: dict[str, Run] = {}
+    for _, _, (run, archive, _) in questions:
+        known = runs.get(run.run_id)
+        archives = [*known.archives, archive] if known else [archive]
+        runs[run.run_id] = msgspec.structs.replace(run, archives=archives)
+    return list(runs.values())
 
 
 def _refresh_archive(

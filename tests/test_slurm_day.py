@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cluster_day import DAY, ClusterDay
+from psycopg import Connection
 from slurm import Cluster
 from waiting import wait_until
 
@@ -52,6 +53,31 @@ def test_twelve_archives_are_done_on_two_nodes_never_more_at_once_than_allowed(
     assert not list(tmp_path.rglob("stolen"))
     day.check_nothing_is_lost_or_doubled()
     assert day.run("resume").stderr == "Nothing is left to do.\n"
+
+
+def test_the_monitoring_page_sees_a_day_as_it_goes_and_jobs_find_the_database(
+    idle_cluster: Cluster, tmp_path: Path, upgraded: Connection
+) -> None:
+    day = ClusterDay(idle_cluster, tmp_path, ["00_00", "00_10"], clips=20)
+    day.configure("database", enabled=True)
+    day.take(1.0)
+    queue = "select status, slurm_job_id, processing_end is not null from processing_queue where year = 2025"
+
+    day.run("submit-day", DAY)
+
+    day.wait_for_journal("00_10", "batch_transcribed")
+    assert upgraded.execute(queue).fetchall() == [("processing", int(day.number()), False)]
+    idle_cluster.run("scancel", f"{day.number()}_1")
+    day.take(0)
+    idle_cluster.wait_for_end(day.number("finish"))
+    assert upgraded.execute(queue).fetchall() == [("processing_failed", int(day.number()), True)]
+    day.run("submit-day", DAY)
+    idle_cluster.wait_for_end(day.number("finish"))
+    assert upgraded.execute(queue).fetchall() == [("completed", int(day.number()), True)]
+    assert upgraded.execute("select count(*) from transcripts").fetchone() == (len(day.said),)
+    day.run("verify", DAY)
+    scripts = "".join(path.read_text() for path in day.state.rglob("*.sbatch"))
+    assert "DB_CREDS" not in scripts
 
 
 def test_what_is_under_way_is_refused_with_its_number(idle_cluster: Cluster, tmp_path: Path) -> None:

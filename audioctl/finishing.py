@@ -121,6 +121,8 @@ def choose_repairs(
 
 
 def summarize(run: Run, day: DayStatus, repairs: Repairs, next_run_id: str | None) -> Summary:
+    """``next_run_id`` is of what was submitted again; without one, whatever could be repaired is left, too."""
+    again = [Left(decision.archive.slot, decision.why) for decision in repairs.again]
     return Summary(
         schema=SUMMARY_SCHEMA,
         day=run.day,
@@ -129,9 +131,9 @@ def summarize(run: Run, day: DayStatus, repairs: Repairs, next_run_id: str | Non
         finished_at=utc_now(),
         state=day.state,
         totals=day.totals,
-        submitted_again=[decision.archive.slot for decision in repairs.again] if next_run_id else [],
+        submitted_again=[archive.slot for archive in again] if next_run_id else [],
         next_run_id=next_run_id,
-        left=repairs.left,
+        left=repairs.left if next_run_id else [*repairs.left, *again],
         archives=day.archives or [],
     )
 

@@ -172,6 +172,16 @@ def test_the_exit_code_tells_whether_a_person_is_needed(
     assert [one["slot"] for one in written["archives"]] == [one.slot for one in archives]
 
 
+def test_what_could_not_be_submitted_again_is_left_to_a_person() -> None:
+    repairs = repairs_of(run_of("00_00"), archive("00_00", FAILED, "lost"))
+    day = day_of(archive("00_00", FAILED, "lost"))
+    summary = summarize(run_of("00_00"), day, repairs, None)
+    assert [left.slot for left in summary.left] == ["00_00"]
+    assert summary.submitted_again == []
+    assert exit_code_of(summary) is ExitCode.FAILED
+    assert exit_code_of(summarize(run_of("00_00"), day, repairs, "another")) is ExitCode.DONE
+
+
 @pytest.mark.parametrize(
     ("states", "status", "error"),
     [

@@ -14,7 +14,7 @@ from waiting import wait_until
 from audioctl.archives import Archive
 from audioctl.errors import SchedulerError, SchedulerSilentError
 from audioctl.executors import slurm as slurm_module
-from audioctl.executors.slurm import SlurmExecutor, finishing_job
+from audioctl.executors.slurm import SlurmExecutor
 from audioctl.jobs import UNKNOWN, JobPhase, JobStatus
 from audioctl.runs import Run
 from audioctl.settings import Paths, Settings, Slurm
@@ -45,6 +45,10 @@ def cluster(small_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator
         yield small_cluster
     finally:
         small_cluster.make_idle()
+
+
+def finishing_job(prepared: PreparedRun) -> str:
+    return (prepared.folder / "finish.job").read_text().strip()
 
 
 def prepare(folder: Path, archives: int = 3, **slurm: Any) -> PreparedRun:
@@ -99,7 +103,7 @@ def test_a_day_that_is_too_long_for_one_array_is_a_chain_of_arrays(cluster: Clus
     dependencies = {number: waits_for for number, _, waits_for in (row.partition("|") for row in rows)}
     assert holder in dependencies[first]
     assert f"afterany:{first}_*" in dependencies[second]
-    last = dependencies[str(finishing_job(prepared.folder))]
+    last = dependencies[finishing_job(prepared)]
     assert f"afterany:{first}_*" in last
     assert f"afterany:{second}_*" in last
     found = look(tmp_path, prepared.run)
@@ -139,7 +143,7 @@ def test_a_job_that_a_frozen_controller_takes_later_is_adopted(
     (number,) = submit_run(prepared, SlurmExecutor()).numbers
     assert set(cluster.unfinished_jobs()) == {
         *(f"{number}_{task}" for task in range(3)),
-        finishing_job(prepared.folder),
+        finishing_job(prepared),
     }
 
 

@@ -121,11 +121,6 @@ class SlurmExecutor:
             slurm("scancel", *numbers)
 
 
-def finishing_job(folder: Path) -> str | None:
-    """The number of the job that finishes the day, if the run has one."""
-    return _read_number(folder, FINISH)
-
-
 def _parts(run: Run) -> list[str]:
     return list(dict.fromkeys(part_and_task(archive.job)[0] for archive in run.archives))
 

@@ -16,7 +16,7 @@ from journals import DAY, submit
 from rich.console import Console
 
 from audioctl.cli.output import make_table
-from audioctl.cli.status import archives_table, remaining_seconds, totals_line
+from audioctl.cli.status_tables import archives_table, remaining_seconds, totals_line
 from audioctl.ledger.queries import ArchiveStatus, BatchCounts, DayStatus, Totals
 from audioctl.states import ArchiveState
 

@@ -42,7 +42,7 @@ def list_owed(context: typer.Context, day: DayArgument, run_id: RunOption) -> No
 
 def finish_day(context: typer.Context, day: DayArgument, run_id: RunOption) -> None:
     """Submit again what can be repaired, tell the database, and write what became of the day."""
-    from audioctl.cli.status import totals_line
+    from audioctl.cli.status_tables import totals_line
     from audioctl.finishing import exit_code_of, summarize, wait_until_settled, write_summary
     from audioctl.runs import is_cancelled, run_folder
     from audioctl.submission import one_at_a_time

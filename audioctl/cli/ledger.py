@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -34,8 +34,15 @@ def rebuild(context: typer.Context) -> None:
     note(f"Rebuilt {ledger_path(state_dir)}: {archives:,} archives of {len(days):,} days.")
 
 
+def note_trouble(message: str) -> None:
+    """What nobody could find out about jobs, for a person."""
+    note(message, style="yellow")
+
+
 @contextmanager
-def fresh_ledger(settings: Settings, days: Collection[str] | None = None) -> Iterator[None]:
+def fresh_ledger(
+    settings: Settings, days: Collection[str] | None = None, on_trouble: Callable[[str], None] = note_trouble
+) -> Iterator[None]:
     """The ledger, brought up to date (for these days, or for all), for ``audioctl.ledger.queries``."""
     from audioctl.executors.registry import look_at_jobs
     from audioctl.ledger.absorb import refresh
@@ -43,9 +50,5 @@ def fresh_ledger(settings: Settings, days: Collection[str] | None = None) -> Ite
 
     state_dir = Path(settings.paths.state_dir)
     with open_ledger(state_dir) as database:
-        refresh(database, state_dir, partial(look_at_jobs, state_dir, _note_trouble), days)
+        refresh(database, state_dir, partial(look_at_jobs, state_dir, on_trouble), days)
         yield
-
-
-def _note_trouble(message: str) -> None:
-    note(message, style="yellow")

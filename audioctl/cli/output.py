@@ -23,7 +23,7 @@ STATE_STYLES = {
     "failed": "bold red",
 }
 
-_GAP = 2
+GAP = 2
 """Spaces between the columns of a table."""
 
 
@@ -53,7 +53,7 @@ def print_line(text: str = "") -> None:
 
 
 def make_table(columns: Sequence[Column], rows: Iterable[Sequence[str | Text]]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
     for column in columns:
         table.add_column(
             column.title, justify=column.align, no_wrap=not column.fold, overflow="fold" if column.fold else "ellipsis"
@@ -69,7 +69,7 @@ def print_table(columns: Sequence[Column], rows: Iterable[Sequence[str | Text]])
     cells = [[_as_text(cell) for cell in row] for row in rows]
     titles = [Text(column.title, "bold") for column in columns]
     widths = [max(cell.cell_len for cell in column) for column in zip(titles, *cells, strict=True)]
-    fits = not console.is_terminal or sum(widths) + _GAP * (len(widths) - 1) <= console.width
+    fits = not console.is_terminal or sum(widths) + GAP * (len(widths) - 1) <= console.width
     if fits and not any("\n" in cell.plain for row in cells for cell in row):
         # What Rich's own tables do besides takes most of the time of a command with hundreds of rows.
         lines = Text("\n").join(_aligned(row, columns, widths) for row in (titles, *cells))
@@ -86,7 +86,7 @@ def _aligned(row: Sequence[Text], columns: Sequence[Column], widths: Sequence[in
     for cell, column, width in zip(row, columns, widths, strict=True):
         missing = " " * (width - cell.cell_len)
         line.append_text(Text(missing) + cell if column.align == "right" else cell + Text(missing))
-        line.append(" " * _GAP)
+        line.append(" " * GAP)
     line.rstrip()
     return line
 

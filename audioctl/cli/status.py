@@ -10,43 +10,30 @@ import typer
 
 from audioctl.cli.arguments import JsonOption, OptionalDayArgument
 from audioctl.cli.flags import settings_flags
-from audioctl.cli.ledger import fresh_ledger
+from audioctl.cli.ledger import fresh_ledger, note_trouble
 from audioctl.cli.output import (
-    Column,
-    audio_hours,
-    duration,
     make_table,
     note,
     print_json,
     print_line,
     print_table,
-    state_text,
 )
-from audioctl.clock import seconds_between, utc_now
+from audioctl.cli.status_tables import WANTS_A_LOOK, archives_table, days_table, totals_line
+from audioctl.clock import utc_now
 from audioctl.days import parse_days
 from audioctl.settings import Settings
 from audioctl.states import ArchiveState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from rich.console import RenderableType
-    from rich.text import Text
 
-    from audioctl.ledger.queries import ArchiveStatus, DayStatus, Totals
+    from audioctl.ledger.queries import DayStatus
 
 JSON_SCHEMA = 1
 WATCH_SECONDS = 2.0
 """How often journals are looked at; where a scheduler is to be asked each time, its executor says how often."""
-
-_LIVE = (ArchiveState.RUNNING, ArchiveState.SUBMITTED)
-_WANTS_A_LOOK = (ArchiveState.FAILED, ArchiveState.DAMAGED)
-
-_GIVE_WAY = ("finished", "rejected", "attempt", "audio", "batches", "clips", "node", "job")
-"""Columns that a narrow terminal goes without, in this order, until what is said of an archive has room."""
-
-_GAP = 2
-"""Spaces between the columns of a table."""
 
 
 def register(app: typer.Typer) -> None:
@@ -64,7 +51,7 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Look again every few seconds; Ctrl-C ends it.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show each archive of a day, or, without DAY, each day."""
+    """Show each archive of a day, or, of several days or without DAY, each day."""
     wanted = parse_days(day) if day else None
     if watch and not as_json:
         _watch(settings, wanted, failed)
@@ -75,30 +62,45 @@ def status(
     days = _look(settings, wanted, failed)
     if not days:
         note(_nothing_known(wanted, failed))
-    _print(days, one_day=wanted is not None or failed)
+    _print(days, archives=_shows_archives(wanted, failed))
 
 
-def _look(settings: Settings, wanted: Sequence[str] | None, failed: bool) -> list[DayStatus]:
-    """What the table shows: without ``wanted`` one row a day, or the archives of the days that have failed ones."""
+def _shows_archives(wanted: Sequence[str] | None, failed: bool) -> bool:
+    """Each archive of a day, not one row a day."""
+    return failed or (wanted is not None and len(wanted) == 1)
+
+
+def _look(
+    settings: Settings,
+    wanted: Sequence[str] | None,
+    failed: bool,
+    on_trouble: Callable[[str], None] = note_trouble,
+) -> list[DayStatus]:
+    """What the table shows: of all days only their sums, of others also their archives."""
     from audioctl.ledger.queries import all_days
 
     if wanted is None and not failed:
-        with fresh_ledger(settings):
+        with fresh_ledger(settings, None, on_trouble):
             return all_days()
-    return _look_closely(settings, wanted, failed)
+    return _look_closely(settings, wanted, failed, on_trouble)
 
 
-def _look_closely(settings: Settings, wanted: Sequence[str] | None, failed: bool) -> list[DayStatus]:
+def _look_closely(
+    settings: Settings,
+    wanted: Sequence[str] | None,
+    failed: bool,
+    on_trouble: Callable[[str], None] = note_trouble,
+) -> list[DayStatus]:
     """Days with their archives."""
     from audioctl.ledger.queries import days_with, one_day
 
-    with fresh_ledger(settings, wanted):
+    with fresh_ledger(settings, wanted, on_trouble):
         if wanted is None:
-            wanted = days_with(_WANTS_A_LOOK if failed else ArchiveState)
+            wanted = days_with(WANTS_A_LOOK if failed else ArchiveState)
         days = [status for day in wanted if (status := one_day(day)) is not None]
     if failed:
         for status in days:
-            status.archives = [archive for archive in status.archives or [] if archive.state in _WANTS_A_LOOK]
+            status.archives = [archive for archive in status.archives or [] if archive.state in WANTS_A_LOOK]
         days = [status for status in days if status.archives]
     return days
 
@@ -110,189 +112,48 @@ def _watch(settings: Settings, wanted: Sequence[str] | None, failed: bool) -> No
 
     from audioctl.executors.registry import executor_named
 
-    one_day = wanted is not None or failed
+    archives = _shows_archives(wanted, failed)
     seconds = max(WATCH_SECONDS, executor_named(settings.submit.executor).poll_seconds)
     console = Console(highlight=False)
     with suppress(KeyboardInterrupt):
         while not console.is_terminal:
-            _print(_look(settings, wanted, failed), one_day=one_day)
+            _print(_look(settings, wanted, failed), archives=archives)
             print_line()
             time.sleep(seconds)
         with Live(console=console, auto_refresh=False, screen=True) as live:
             while True:
-                days = _look(settings, wanted, failed)
-                parts = [part for status in _shown(days, one_day) for part in _as_renderables(status, console.width)]
+                troubles: list[str] = []
+                days = _look(settings, wanted, failed, troubles.append)
+                parts = [part for status in _shown(days, archives) for part in _as_renderables(status, console.width)]
                 # What a low terminal has no room for is at the bottom.
                 head = Text(f"{utc_now()}   Ctrl-C ends the watch, not the jobs", "dim")
-                live.update(Group(head, *(parts or [Text(_nothing_known(wanted, failed))])), refresh=True)
+                told = [Text(trouble, "yellow") for trouble in troubles]
+                live.update(Group(head, *told, *(parts or [Text(_nothing_known(wanted, failed))])), refresh=True)
                 time.sleep(seconds)
 
 
-def _print(days: Sequence[DayStatus], *, one_day: bool) -> None:
+def _print(days: Sequence[DayStatus], *, archives: bool) -> None:
     from rich.console import Console
 
-    for shown in _shown(days, one_day):
+    for shown in _shown(days, archives):
         if isinstance(shown, list):
-            print_table(*_days_table(shown))
+            print_table(*days_table(shown))
         else:
             columns, rows = archives_table(shown, Console().width)
             print_table(columns, rows)
             print_line(totals_line(shown))
 
 
-def _shown(days: Sequence[DayStatus], one_day: bool) -> list[DayStatus | list[DayStatus]]:
-    if one_day:
+def _shown(days: Sequence[DayStatus], archives: bool) -> list[DayStatus | list[DayStatus]]:
+    if archives:
         return list(days)
     return [list(days)] if days else []
 
 
 def _as_renderables(shown: DayStatus | list[DayStatus], width: int) -> list[RenderableType]:
     if isinstance(shown, list):
-        return [make_table(*_days_table(shown))]
+        return [make_table(*days_table(shown))]
     return [totals_line(shown), make_table(*archives_table(shown, width))]
-
-
-def _days_table(days: Sequence[DayStatus]) -> tuple[list[Column], list[list[str | Text]]]:
-    columns = [
-        Column("day"),
-        Column("state"),
-        Column("done", "right"),
-        Column("clips", "right"),
-        Column("rejected", "right"),
-        Column("audio", "right"),
-        Column("speed", "right"),
-        Column("to see to", fold=True),
-    ]
-    rows: list[list[str | Text]] = [
-        [
-            day.day,
-            state_text(day.state),
-            f"{day.totals.done}/{day.totals.archives}",
-            f"{day.totals.clips:,}",
-            f"{day.totals.rejected:,}",
-            audio_hours(day.totals.audio_seconds),
-            _speed(day),
-            _to_see_to(day.totals),
-        ]
-        for day in days
-    ]
-    return columns, rows
-
-
-def archives_table(day: DayStatus, width: int) -> tuple[list[Column], list[list[str | Text]]]:
-    """Columns and rows, of those that tell something what ``width`` characters have room for."""
-    archives = day.archives or []
-    cells: dict[Column, list[str | Text]] = {
-        Column("slot"): [archive.slot for archive in archives],
-        Column("state"): [state_text(archive.state) for archive in archives],
-    }
-    if any(archive.attempt > 1 for archive in archives):
-        cells[Column("attempt", "right")] = [str(archive.attempt or "-") for archive in archives]
-    jobs = [_scheduler_job(archive) for archive in archives]
-    if any(jobs):
-        cells[Column("job")] = [job or "-" for job in jobs]
-    if any(archive.node for archive in archives):
-        cells[Column("node")] = [archive.node or "-" for archive in archives]
-    cells[Column("batches", "right")] = [f"{archive.batches.done}/{archive.batches.seen}" for archive in archives]
-    cells[Column("clips", "right")] = [f"{archive.clips:,}" for archive in archives]
-    if any(archive.rejected for archive in archives):
-        cells[Column("rejected", "right")] = [f"{archive.rejected:,}" for archive in archives]
-    cells[Column("audio", "right")] = [audio_hours(archive.audio_seconds) for archive in archives]
-    if any(archive.finished_at for archive in archives):
-        cells[Column("finished")] = [archive.finished_at or "-" for archive in archives]
-    reasons = [_why(archive) for archive in archives]
-    if any(reasons):
-        cells[Column("why", fold=True)] = list(reasons)
-    is_about_reasons = all(archive.state in _WANTS_A_LOOK for archive in archives)
-    columns = _that_fit(cells, width, folded=width // 2 if is_about_reasons else width // 4)
-    return columns, [list(row) for row in zip(*(cells[column] for column in columns), strict=True)]
-
-
-def _that_fit(cells: Mapping[Column, Sequence[str | Text]], width: int, *, folded: int) -> list[Column]:
-    """The column that folds gets ``folded`` characters, if it needs that many."""
-
-    def needed(column: Column) -> int:
-        widest = max((len(column.title), *map(len, cells[column])))
-        return min(widest, folded) if column.fold else widest
-
-    columns = list(cells)
-    for title in _GIVE_WAY:
-        if sum(map(needed, columns)) + _GAP * (len(columns) - 1) <= width:
-            break
-        columns = [column for column in columns if column.title != title]
-    return columns
-
-
-def totals_line(day: DayStatus) -> str:
-    """The day in one sentence: states, clips, audio, speed, what is owed, time left."""
-    totals = day.totals
-    states = [f"{count} {state.value}" for state in ArchiveState if (count := getattr(totals, state.value))]
-    parts = [
-        f"{day.day}: {totals.archives} archives ({', '.join(states)})",
-        f"{totals.clips:,} clips, {audio_hours(totals.audio_seconds)} of audio",
-        f"{_speed(day)}",
-    ]
-    if owed := _owed(totals.owed_upload, totals.owed_record):
-        parts.append(owed)
-    if (left := remaining_seconds(day)) is not None:
-        parts.append(f"{duration(left)} left")
-    return "; ".join(part for part in parts if part != "-")
-
-
-def _scheduler_job(archive: ArchiveStatus) -> str | None:
-    """Only what one could ask a scheduler about: ids of local jobs are made from their run's."""
-    if archive.job_id is None or archive.job_id.startswith(f"{archive.run_id}_"):
-        return None
-    return archive.job_id
-
-
-def _why(archive: ArchiveStatus) -> str:
-    owed = _owed(archive.owed_upload, archive.owed_record)
-    if archive.state in _WANTS_A_LOOK:
-        return ": ".join(filter(None, (archive.reason, archive.error or owed)))
-    return ", ".join(filter(None, (archive.reason, owed)))
-
-
-def _to_see_to(totals: Totals) -> str:
-    counts = [f"{count} {state.value}" for state in _WANTS_A_LOOK if (count := getattr(totals, state.value))]
-    if owed := _owed(totals.owed_upload, totals.owed_record):
-        counts.append(owed)
-    return ", ".join(counts)
-
-
-def _owed(uploads: int, rows: int) -> str:
-    return ", ".join(
-        text for count, text in ((uploads, f"{uploads:,} to upload"), (rows, f"{rows:,} to record")) if count
-    )
-
-
-def _elapsed_seconds(day: DayStatus) -> float | None:
-    end = utc_now() if day.state in _LIVE else day.finished_at
-    if day.started_at is None or end is None:
-        return None
-    return max(1.0, seconds_between(day.started_at, end))
-
-
-def _speed(day: DayStatus) -> str:
-    elapsed = _elapsed_seconds(day)
-    return f"{day.totals.audio_seconds / elapsed:,.0f} × real time" if elapsed and day.totals.audio_seconds else "-"
-
-
-def remaining_seconds(day: DayStatus) -> float | None:
-    """If archives take as long as those that are done took, and as many are worked on at a time as now.
-
-    What archives of the day have waited for in between, a queue or a person, does not count.
-    """
-    took = sorted(
-        seconds_between(archive.started_at, archive.finished_at)
-        for archive in day.archives or []
-        if archive.state is ArchiveState.DONE and archive.started_at and archive.finished_at
-    )
-    running = day.totals.running
-    if not took or not running:
-        return None
-    left = day.totals.submitted + running / 2  # those that run are halfway through, taken together
-    return took[len(took) // 2] * left / running
 
 
 def _nothing_known(wanted: Sequence[str] | None, failed: bool) -> str:

@@ -14,11 +14,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import date, timedelta
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from peewee import Model, SqliteDatabase
 
@@ -47,6 +49,8 @@ JOURNAL_BYTES = 4_000_000
 """Of an archive of 4,000 clips. The files are holes: nobody reads on in what has been read."""
 RUNNING, WAITING = 8, 60
 
+Result = TypeVar("Result")
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -58,8 +62,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="audioctl-benchmark-") as folder, ExitStack() as stack:
         empty, state_dir = Path(folder, "empty"), Path(folder, "state")
         empty.mkdir()
-        days = [(FIRST_DAY + timedelta(days=number)).isoformat() for number in range(options.days)]
-        slots = [f"{minutes // 60:02}_{minutes % 60:02}" for minutes in range(0, 10 * options.archives, 10)]
+        days = [day_number(number) for number in range(options.days)]
+        slots = slots_of_day(options.archives)
         make_year(state_dir, days, slots, options.batches)
         archives = len(days) * len(slots)
         print(f"{len(days)} days, {archives:,} archives, {archives * options.batches:,} batches, ", end="")
@@ -79,7 +83,7 @@ def main() -> None:
             f"\nWhat bounds it: starting the command is {share:.0%} of `status`, most of it Python importing libraries;"
         )
         print("the rest is one pass over an index of the archives and the table of days.")
-        live = (FIRST_DAY + timedelta(days=options.days)).isoformat()
+        live = day_number(options.days)
         make_live_day(stack, state_dir, live, slots)
         print(f"\nand while {RUNNING} archives run and {WAITING} wait:")
         measure(
@@ -92,18 +96,22 @@ def main() -> None:
         )
 
 
+def day_number(number: int) -> str:
+    return (FIRST_DAY + timedelta(days=number)).isoformat()
+
+
+def slots_of_day(archives: int) -> list[str]:
+    """One every ten minutes, so 144 are a whole day."""
+    return [f"{minutes // 60:02}_{minutes % 60:02}" for minutes in range(0, 10 * archives, 10)]
+
+
 def audioctl(state_dir: Path, *arguments: str) -> list[str]:
     return ["-m", "audioctl", *arguments, "--state-dir", str(state_dir)]
 
 
 def measure(commands: dict[str, list[str]], repeats: int) -> dict[str, float]:
-    """Prints the seconds and returns the best. The commands take turns, so that a slow moment hits all of them."""
-    seconds: dict[str, list[float]] = {name: [] for name in commands}
-    for _ in range(repeats):
-        for name, arguments in commands.items():
-            began = time.perf_counter()
-            subprocess.run([sys.executable, *arguments], capture_output=True, check=True)
-            seconds[name].append(time.perf_counter() - began)
+    """Prints the seconds and returns the best."""
+    seconds = take_turns({name: partial(seconds_of, arguments) for name, arguments in commands.items()}, repeats)
     bare = seconds["audioctl --help"]
     print(f"{'command':<24}{'seconds':>9}{'best':>9}{'of --help':>11}")
     for name, taken in seconds.items():
@@ -112,8 +120,34 @@ def measure(commands: dict[str, list[str]], repeats: int) -> dict[str, float]:
     return {name: min(taken) for name, taken in seconds.items()}
 
 
-def make_year(state_dir: Path, days: Sequence[str], slots: Sequence[str], batches: int) -> None:
-    """Days that are over, as a refresh leaves them: rows, folders with journals and runs, and what was seen of them."""
+def seconds_of(arguments: Sequence[str]) -> float:
+    began = time.perf_counter()
+    subprocess.run([sys.executable, *arguments], capture_output=True, check=True)
+    return time.perf_counter() - began
+
+
+def take_turns(ways: Mapping[str, Callable[[], Result]], repeats: int) -> dict[str, list[Result]]:
+    """Each way as often as ``repeats`` says, one after the other, so that a slow moment hits all of them."""
+    results: dict[str, list[Result]] = {name: [] for name in ways}
+    for _ in range(repeats):
+        for name, way in ways.items():
+            results[name].append(way())
+    return results
+
+
+def make_year(
+    state_dir: Path,
+    days: Sequence[str],
+    slots: Sequence[str],
+    batches: int,
+    *,
+    executor: str = "local",
+    not_begun: Sequence[str] = (),
+) -> None:
+    """Days that are over, as a refresh leaves them: rows, folders with journals and runs, and what was seen of them.
+
+    Of the slots ``not_begun`` there is only what their submission has left.
+    """
     an_hour_ago = time.time() - 3600
     for day in days:
         folder = state_dir / "journals" / day
@@ -121,7 +155,7 @@ def make_year(state_dir: Path, days: Sequence[str], slots: Sequence[str], batche
         for slot in slots:
             with (folder / f"{slot}.jsonl").open("wb") as journal:
                 journal.truncate(JOURNAL_BYTES)
-        run = write_day_run(state_dir, day, slots)
+        run = write_day_run(state_dir, day, [*slots, *not_begun], executor)
         for touched in (folder, run.parent):
             os.utime(touched, (an_hour_ago, an_hour_ago))
     progress = finished_archive(batches)
@@ -141,26 +175,35 @@ def make_year(state_dir: Path, days: Sequence[str], slots: Sequence[str], batche
 
 
 def make_live_day(stack: ExitStack, state_dir: Path, day: str, slots: Sequence[str]) -> None:
-    """The jobs are this process, as far as anybody can tell from their leases."""
     ended, running, waiting = slots[: -RUNNING - WAITING], slots[-RUNNING - WAITING : -WAITING], slots[-WAITING:]
     folder = write_day_run(state_dir, day, slots)
     stack.enter_context(Lease.acquire(folder / SUPERVISOR_LEASE, run_id=folder.name, job_id=None))
-    events = list(archive_events(20, folder.name))
+    write_journals(stack, state_dir, day, folder.name, ended=ended, running=running)
+    assert waiting
+
+
+def write_journals(
+    stack: ExitStack, state_dir: Path, day: str, run_id: str, *, ended: Sequence[str], running: Sequence[str]
+) -> None:
+    """The jobs are this process, as far as anybody can tell from their leases."""
+    events = list(archive_events(20, run_id))
     for slot in (*ended, *running):
         journal = journal_path(state_dir, day, slot)
-        lease = Lease.acquire(lease_path(journal), run_id=folder.name, job_id=slot)
+        lease = Lease.acquire(lease_path(journal), run_id=run_id, job_id=slot)
         with JournalWriter(journal, lease) as writer:
             writer.append(*(events if slot in ended else events[:-2]))
         if slot in running:
             stack.callback(lease.release)
         else:
             lease.release()
-    assert waiting
 
 
-def write_day_run(state_dir: Path, day: str, slots: Sequence[str]) -> Path:
-    archives = [RunArchive(slot, f"/staging/{day}/0_{day}_{slot}.tar.xz", slot) for slot in slots]
-    run = Run(f"{day.replace('-', '')}T000000Z-0000", day, AT, "0.1.0", "local", RUNNING, archives)
+def write_day_run(state_dir: Path, day: str, slots: Sequence[str], executor: str = "local") -> Path:
+    part = "0_" if executor == "slurm" else ""
+    archives = [
+        RunArchive(slot, f"/staging/{day}/0_{day}_{slot}.tar.xz", f"{part}{index}") for index, slot in enumerate(slots)
+    ]
+    run = Run(f"{day.replace('-', '')}T000000Z-0000", day, AT, "0.1.0", executor, RUNNING, archives)
     write_run(run_folder(state_dir, run), run, {})
     return run_folder(state_dir, run)
 
@@ -195,10 +238,12 @@ def archive_rows(progress: ArchiveProgress, days: Sequence[str], slots: Sequence
 
 
 def insert(database: SqliteDatabase, model: type[Model], rows: Iterable[dict[str, Any]]) -> None:
-    """A million rows take peewee's own insert_many minutes."""
-    table, columns = model._meta.table_name, list(model._meta.columns)
-    statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
-    database.connection().executemany(statement, ([row.get(column) for column in columns] for row in rows))
+    """A million rows take peewee's own insert_many minutes. All have the same columns; others get their defaults."""
+    remaining = iter(rows)
+    first = next(remaining)
+    values = ", ".join(f":{column}" for column in first)
+    statement = f"INSERT INTO {model._meta.table_name} ({', '.join(first)}) VALUES ({values})"
+    database.connection().executemany(statement, chain([first], remaining))
 
 
 if __name__ == "__main__":

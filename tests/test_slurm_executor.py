@@ -15,7 +15,7 @@ from audioctl.archives import Archive
 from audioctl.errors import ConfigurationError, LedgerError, SchedulerError, SchedulerSilentError
 from audioctl.executors import slurm as slurm_module
 from audioctl.executors.base import Submitted
-from audioctl.executors.slurm import SlurmExecutor, finishing_job, job_name
+from audioctl.executors.slurm import SlurmExecutor, job_name
 from audioctl.executors.slurm_jobs import LATE_SECONDS
 from audioctl.jobs import JobPhase
 from audioctl.runs import Run, run_folder
@@ -110,7 +110,7 @@ def test_a_day_is_one_array_and_a_job_behind_it(fake: FakeSlurm, state: Path) ->
         ["sbatch", "--parsable", "--dependency=afterany:5", str(folder / "finish.sbatch")],
     ]
     assert written(prepared) == {"array-0": "5", "finish": "6"}
-    assert finishing_job(folder) == "6"
+    assert (folder / "finish.job").read_text() == "6\n"
 
 
 def test_the_number_is_found_in_the_answer_of_several_clusters(fake: FakeSlurm, state: Path) -> None:
@@ -202,7 +202,7 @@ def test_without_a_job_that_finishes_it_the_day_is_submitted_and_that_is_told(
     assert len(submitted.remarks) == 1
     assert "Slurm says (sbatch)" in submitted.remarks[0]
     assert f"audioctl resume {DAY}" in submitted.remarks[0]
-    assert finishing_job(prepared.folder) is None
+    assert not (prepared.folder / "finish.job").exists()
 
 
 # Submissions that sbatch got no answer to

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 MIRROR = "http://deb.debian.org/debian"
+_CERTIFICATES_FOR_PIP = "etc/pip-certificates.crt"
 _FOLDERS_OF_PACKAGES = {"find-links", "index-url", "extra-index-url"}
 
 
@@ -27,8 +28,13 @@ def make_debian_root(root: Path, suite: str) -> list[Path]:
         (root / "etc/apt/sources.list").write_text("".join(f"{line}\n" for line in sources))
     (root / "etc/apt/apt.conf.d/99machine").write_text(_apt_settings())
     # Certificates of a proxy: the package ca-certificates takes them up when it is installed.
-    shutil.copytree("/usr/local/share/ca-certificates", root / "usr/local/share/ca-certificates", dirs_exist_ok=True)
+    certificates = Path("/usr/local/share/ca-certificates")
+    if certificates.is_dir():
+        shutil.copytree(certificates, root / "usr/local/share/ca-certificates", dirs_exist_ok=True)
     settings = _pip_settings()
+    if "cert" in settings:
+        shutil.copyfile(settings["cert"], root / _CERTIFICATES_FOR_PIP)
+        settings["cert"] = f"/{_CERTIFICATES_FOR_PIP}"
     lines = [f"{name} = {' '.join(value.split())}\n" for name, value in settings.items()]
     (root / "etc/pip.conf").write_text("".join(["[global]\n", *lines]))
     return _package_folders(settings)

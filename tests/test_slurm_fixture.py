@@ -18,7 +18,7 @@ from slurm import Cluster
 
 cluster = Cluster(pathlib.Path(sys.argv[1]), accounting=False)
 cluster.start()
-print(cluster.nodes())
+print(cluster.nodes(), flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 

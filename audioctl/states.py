@@ -49,6 +49,7 @@ class Reason(StrEnum):
     TOO_LARGE = "too_large"
     UNSAFE_NAME = "unsafe_name"
     CRASHED_DECODER = "crashed_decoder"
+    CRASHED_RECOGNISER = "crashed_recogniser"
     # skipped members
     NOT_AUDIO = "not_audio"
     NOT_A_FILE = "not_a_file"

@@ -156,6 +156,19 @@ def test_all_archives_are_tried_and_an_early_end_counts_most(codes: tuple[int, i
         assert (f"{slot} ended with exit code {its_code}\n" in output) == (its_code != 0)
 
 
+@pytest.mark.parametrize(("code", "times"), [(134, 4), (139, 4), (137, 1), (1, 1)])
+def test_an_archive_that_crashed_is_tried_three_times_more(code: int, times: int, node: Node) -> None:
+    """As often as it takes until a clip that is to blame is set aside. What the kernel killed is not tried again."""
+    script = render_array(request_on(node, "/a.tar", "/b.tar", slurm=Slurm(archives_per_job=2)), "0")
+
+    with node.started(script, does={"12_00": {"code": code}}, environ=array_task()) as job:
+        ended, output, _ = job.end()
+
+    assert ended == code
+    assert node.subjects() == ["12_00"] * times + ["12_10"]
+    assert output.count("is tried again") == times - 1
+
+
 def test_after_a_signal_no_further_archive_is_begun(node: Node) -> None:
     script = render_array(request_on(node, "/a.tar", "/b.tar", slurm=Slurm(archives_per_job=2)), "0")
 

@@ -46,6 +46,17 @@ class BatchExtracted(_Event, frozen=True, tag="batch_extracted", kw_only=True):
     digest: str
 
 
+class RecognitionBegun(_Event, frozen=True, tag="recognition_begun", kw_only=True):
+    """The recogniser was given the clips of the batch, or, where ``clip`` is an ordinal, that one alone.
+
+    What it was given last, before a journal breaks off, may be what killed the process. So this line tells of
+    something that has begun, unlike all the others.
+    """
+
+    batch: int
+    clip: int | None = None
+
+
 class ClipTranscribed(_Event, frozen=True, tag="clip", kw_only=True):
     """The record of one member, whatever became of it. Only lines like it stand between it and its BatchTranscribed."""
 
@@ -117,6 +128,7 @@ class AttemptEnded(_Event, frozen=True, tag="attempt_ended", kw_only=True):
 Event = (
     AttemptStarted
     | BatchExtracted
+    | RecognitionBegun
     | ClipTranscribed
     | BatchTranscribed
     | BatchRecorded

@@ -6,6 +6,7 @@ do, the ledger to fill its rows; so the two cannot disagree.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from audioctl.ledger.events import (
     BatchUploaded,
     ClipTranscribed,
     Event,
+    RecognitionBegun,
     StageFailed,
 )
 from audioctl.ledger.journal import read_entries
@@ -89,6 +91,15 @@ class BatchProgress:
 
 
 @dataclass(slots=True)
+class Deaths:
+    """How often the process died while the recogniser had a batch, or one clip of it alone."""
+
+    with_all_clips: int = 0
+    by_clip: Counter[int] = field(default_factory=Counter)
+    """By ordinal."""
+
+
+@dataclass(slots=True)
 class ArchiveProgress:
     """What a journal says of its archive."""
 
@@ -97,16 +108,23 @@ class ArchiveProgress:
     ended: AttemptEnded | None = None
     read: ArchiveRead | None = None
     batches: dict[int, BatchProgress] = field(default_factory=dict)
+    deaths: dict[int, Deaths] = field(default_factory=dict)
+    """By batch; only of batches that are not transcribed yet."""
+    in_recogniser: RecognitionBegun | None = None
 
     def apply(self, event: Event) -> None:
         match event:
             case AttemptStarted():
+                self._count_death()
                 if self.attempt is not None and self.attempt.archive != event.archive:
                     # Another file: where it ends is unknown, and each batch is compared by its digest.
                     self.read = None
                 self.attempt, self.ended = event, None
                 self.started_at = self.started_at or event.at
+            case RecognitionBegun():
+                self.in_recogniser = event
             case AttemptEnded():
+                self.in_recogniser = None  # whoever writes this line is alive
                 # The last words of a job that another one took over from are about an attempt that is over anyway.
                 if self.attempt is not None and self.attempt.attempt == event.attempt:
                     self.ended = event
@@ -116,15 +134,29 @@ class ArchiveProgress:
             case BatchExtracted():
                 known = self.batches.get(event.batch)
                 if known is None or known.digest != event.digest:
+                    self.deaths.pop(event.batch, None)
                     self.batches[event.batch] = BatchProgress(
                         event.batch, event.first_ordinal, event.members, event.digest, updated_at=event.at
                     )
             case ClipTranscribed():
                 pass  # counts with its BatchTranscribed
             case _:
+                if isinstance(event, BatchTranscribed):
+                    self.in_recogniser = None
+                    self.deaths.pop(event.batch, None)
                 # A batch may be gone by then: its archive was replaced by a shorter one.
                 if (batch := self.batches.get(event.batch)) is not None:
                     _apply_to_batch(batch, event)
+
+    def _count_death(self) -> None:
+        """A new attempt that finds the last one still in the recogniser: its process died there."""
+        if self.in_recogniser is not None:
+            deaths = self.deaths.setdefault(self.in_recogniser.batch, Deaths())
+            if self.in_recogniser.clip is None:
+                deaths.with_all_clips += 1
+            else:
+                deaths.by_clip[self.in_recogniser.clip] += 1
+        self.in_recogniser = None
 
     @property
     def stages(self) -> list[Stage]:

@@ -12,9 +12,12 @@ from functools import partial
 from pathlib import Path
 
 from audioctl.archives import archive_identity
+from audioctl.clips import ClipRecord, ConvertedBatch
+from audioctl.clock import utc_now
 from audioctl.database.connection import connect
 from audioctl.engines.base import Engine
 from audioctl.errors import AudioctlError, JournalError, LeaseLostError
+from audioctl.ledger.events import RecognitionBegun
 from audioctl.ledger.journal import JournalWriter, journal_path
 from audioctl.ledger.lease import Lease, lease_path
 from audioctl.ledger.progress import ArchiveProgress, read_progress
@@ -31,10 +34,11 @@ from audioctl.pipeline.plan import needs_reading
 from audioctl.pipeline.reading import ArchiveReader, KnownBatch, NewBatch
 from audioctl.pipeline.record import Recorder
 from audioctl.pipeline.scratch import scratch_folder, scratch_root
-from audioctl.pipeline.transcribe import transcribe
+from audioctl.pipeline.transcribe import transcribe, transcribe_one_by_one
 from audioctl.pipeline.upload import Uploader
 from audioctl.pipeline.waiting import acquire_patiently
 from audioctl.settings import Settings
+from audioctl.states import ClipState
 from audioctl.storage.destination import Destination, parse_destination
 
 __all__ = ["ArchiveJob", "Surroundings", "process_archive"]
@@ -157,7 +161,7 @@ class _ArchiveRun:
         converted = batch.converted.collect()
         counters = self.around.counters
         counters.add(clips_converted=len(converted.clips))
-        records = transcribe(converted, self.engine, self.settings.transcribe.process_batch_size)
+        records = self._recognise(batch.index, converted, self.engine)
         self.log.append(*transcription_events(batch.index, records))
         if counters.look().first_transcript_seconds is None and converted.clips:
             counters.set(first_transcript_seconds=counters.look().elapsed_seconds)
@@ -170,8 +174,23 @@ class _ArchiveRun:
         )
         counters.set(transcribe_busy_seconds=self.engine.busy_seconds)
         effects.record(batch.index, records)
-        members = {record.ordinal: record.member for record in records}
-        effects.send(batch.index, [clip.opus for clip in converted.clips], members)
+        members = {record.ordinal: record.member for record in records if record.state is ClipState.STORED}
+        effects.send(batch.index, [clip.opus for clip in converted.clips if clip.member.ordinal in members], members)
+
+    def _recognise(self, index: int, converted: ConvertedBatch, engine: Engine) -> list[ClipRecord]:
+        """The recogniser may take the whole process with it, so the journal says first what it is given."""
+
+        def begin(clip: int | None) -> None:
+            self.log.append(RecognitionBegun(at=utc_now(), batch=index, clip=clip))
+
+        deaths = self.log.progress.deaths.get(index)
+        if deaths is None:
+            begin(None)
+            return transcribe(converted, engine, self.settings.transcribe.process_batch_size)
+        self.around.notify(
+            f"The process died before while the recogniser had batch {index}; now it hears its clips one by one."
+        )
+        return transcribe_one_by_one(converted, engine, deaths.by_clip, begin)
 
     def _take_up_unread(self, effects: Effects) -> None:
         """What batches owe that did not have to be read; a replaced archive may not have them any more."""

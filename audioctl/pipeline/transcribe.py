@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -12,12 +12,37 @@ from audioctl.engines.base import Engine
 from audioctl.engines.decoding import COMPRESSION_RATIO_THRESHOLD, LOG_PROBABILITY_THRESHOLD
 from audioctl.states import ClipState, Flag, Reason
 
+DEATHS_OF_A_CLIP = 2
+"""Alone with the recogniser; the first death was in its batch. A process may die of something else once, and even then
+with the same clip twice hardly ever."""
+
 
 def transcribe(batch: ConvertedBatch, engine: Engine, process_batch_size: int) -> list[ClipRecord]:
     """The record of every member of the batch, by ordinal. The engine hears ``process_batch_size`` clips at a time."""
     records = [_set_aside_record(member) for member in batch.set_aside]
     for start in range(0, len(batch.clips), process_batch_size):
         records.extend(_transcribe_clips(batch.clips[start : start + process_batch_size], engine))
+    return sorted(records, key=lambda record: record.ordinal)
+
+
+def transcribe_one_by_one(
+    batch: ConvertedBatch, engine: Engine, deaths: Mapping[int, int], begin: Callable[[int], None]
+) -> list[ClipRecord]:
+    """The same for a batch in which the process has died before: each clip alone, so that the one to blame is known.
+
+    ``begin`` is told the ordinal of each clip before the engine hears it. A clip that is alone with the process when
+    it dies ``DEATHS_OF_A_CLIP`` times (``deaths`` counts them by ordinal) is rejected and not heard again.
+    """
+    records = [_set_aside_record(member) for member in batch.set_aside]
+    for clip in batch.clips:
+        died = deaths.get(clip.member.ordinal, 0)
+        if died >= DEATHS_OF_A_CLIP:
+            detail = f"The process died {died + 1} times while the recogniser had it, {died} times with it alone."
+            poison = SetAside(clip.member, ClipState.REJECTED, Reason.CRASHED_RECOGNISER, detail)
+            records.append(_set_aside_record(poison))
+            continue
+        begin(clip.member.ordinal)
+        records.extend(_transcribe_clips([clip], engine))
     return sorted(records, key=lambda record: record.ordinal)
 
 

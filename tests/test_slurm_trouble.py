@@ -50,6 +50,7 @@ def test_a_job_that_reaches_its_time_limit_drains_and_goes_on(idle_cluster: Clus
     waiting = day.status()["00_00"]
     assert (waiting["state"], waiting["attempt"]) == ("submitted", 1)
     assert 0 < waiting["batches"]["done"] < 50
+    idle_cluster.run("scontrol", "update", f"jobid={day.number()}_0", "TimeLimit=10")
     day.take(0)
     day.wait_for_states(done=1)
     first, second = day.attempts("00_00")

@@ -113,8 +113,9 @@ def test_a_job_killed_at_any_write_of_its_journal_is_finished_by_the_next(
             break
         assert_the_next_job_finishes(workspace, undisturbed, upgraded)
         assert_one_more_job_has_nothing_to_do(workspace, undisturbed, upgraded)
-    # The beginning, the end and the archive, and of each batch: extracted, transcribed, recorded, uploaded, confirmed.
-    assert number - 1 == 3 + 5 * CLIPS // BATCH_SIZE
+    # The beginning, the end and the archive, and of each batch: extracted, given to the recogniser, transcribed,
+    # recorded, uploaded, confirmed.
+    assert number - 1 == 3 + 6 * CLIPS // BATCH_SIZE
 
 
 @pytest.mark.parametrize("seed", range(3))

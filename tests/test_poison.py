@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 from archives import write_archive
 from ledgers import archives
-from workspace import DAY, SLOT, CountingEngine, Workspace, assert_mended, spoken
+from workspace import DAY, SLOT, CountingEngine, Workspace, assert_mended, spoken, wait_until
 
 from audioctl.states import ClipState, Reason
 
@@ -61,14 +62,30 @@ def test_what_was_heard_before_the_poison_is_not_heard_again(poisoned: Workspace
     assert sorted(engine.heard) == [ordinal for ordinal in range(5, CLIPS) if ordinal != POISON]
 
 
-def test_a_process_that_dies_of_something_else_costs_no_clip(poisoned: Workspace) -> None:
-    """Twice in the same batch, with one clip each time: as a node that fails, or a kernel that needs memory."""
-    assert [run_poisoned(poisoned, 6), run_poisoned(poisoned, 5), run_poisoned(poisoned, 6)] == [-signal.SIGABRT] * 3
+def test_crashes_with_several_clips_cost_none_of_them(poisoned: Workspace) -> None:
+    """Memory that fails, a driver: with the same clip alone only once."""
+    assert [run_poisoned(poisoned, clip) for clip in (6, 5, 6)] == [-signal.SIGABRT] * 3
 
     assert_mended(poisoned)
 
 
-def test_after_a_death_the_batch_is_heard_clip_by_clip_and_the_next_one_as_ever(poisoned: Workspace) -> None:
+def begun_more_often(workspace: Workspace, times: int) -> bool:
+    return workspace.event_names().count("recognition_begun") > times
+
+
+def test_a_process_that_is_killed_is_nobodys_fault(poisoned: Workspace) -> None:
+    for time in range(3):
+        job = poisoned.start("process-tar", DAY, str(poisoned.archive), SLOT)
+        wait_until(partial(begun_more_often, poisoned, time), "the recogniser to begin")
+        job.kill()
+        job.communicate()
+    poisoned.wait_until_no_process_is_left()
+
+    assert_mended(poisoned)
+    assert all(event.get("clip") is None for event in poisoned.events() if event["event"] == "recognition_begun")
+
+
+def test_after_a_crash_the_batch_is_heard_clip_by_clip_and_the_next_one_as_ever(poisoned: Workspace) -> None:
     run_poisoned(poisoned, 2)
 
     poisoned.process()

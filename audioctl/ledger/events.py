@@ -35,6 +35,8 @@ class AttemptStarted(_Event, frozen=True, tag="attempt_started", kw_only=True):
     batch_size: int
     model: str
     stages: list[Stage]
+    after_crash: bool = False
+    """Whether the process of the attempt before ended by a fault in native code, not by a signal from outside."""
 
 
 class BatchExtracted(_Event, frozen=True, tag="batch_extracted", kw_only=True):

@@ -91,8 +91,8 @@ class BatchProgress:
 
 
 @dataclass(slots=True)
-class Deaths:
-    """How often the process died while the recogniser had a batch, or one clip of it alone."""
+class Crashes:
+    """How often the process crashed while the recogniser had a batch, or one clip of it alone."""
 
     with_all_clips: int = 0
     by_clip: Counter[int] = field(default_factory=Counter)
@@ -108,14 +108,14 @@ class ArchiveProgress:
     ended: AttemptEnded | None = None
     read: ArchiveRead | None = None
     batches: dict[int, BatchProgress] = field(default_factory=dict)
-    deaths: dict[int, Deaths] = field(default_factory=dict)
+    crashes: dict[int, Crashes] = field(default_factory=dict)
     """By batch; only of batches that are not transcribed yet."""
     in_recogniser: RecognitionBegun | None = None
 
     def apply(self, event: Event) -> None:
         match event:
             case AttemptStarted():
-                self._count_death()
+                self._count_crash(event)
                 if self.attempt is not None and self.attempt.archive != event.archive:
                     # Another file: where it ends is unknown, and each batch is compared by its digest.
                     self.read = None
@@ -134,7 +134,7 @@ class ArchiveProgress:
             case BatchExtracted():
                 known = self.batches.get(event.batch)
                 if known is None or known.digest != event.digest:
-                    self.deaths.pop(event.batch, None)
+                    self.crashes.pop(event.batch, None)
                     self.batches[event.batch] = BatchProgress(
                         event.batch, event.first_ordinal, event.members, event.digest, updated_at=event.at
                     )
@@ -143,19 +143,19 @@ class ArchiveProgress:
             case _:
                 if isinstance(event, BatchTranscribed):
                     self.in_recogniser = None
-                    self.deaths.pop(event.batch, None)
+                    self.crashes.pop(event.batch, None)
                 # A batch may be gone by then: its archive was replaced by a shorter one.
                 if (batch := self.batches.get(event.batch)) is not None:
                     _apply_to_batch(batch, event)
 
-    def _count_death(self) -> None:
-        """A new attempt that finds the last one still in the recogniser: its process died there."""
-        if self.in_recogniser is not None:
-            deaths = self.deaths.setdefault(self.in_recogniser.batch, Deaths())
+    def _count_crash(self, started: AttemptStarted) -> None:
+        """An attempt after a crash that finds the last one still in the recogniser: it crashed there."""
+        if self.in_recogniser is not None and started.after_crash:
+            crashes = self.crashes.setdefault(self.in_recogniser.batch, Crashes())
             if self.in_recogniser.clip is None:
-                deaths.with_all_clips += 1
+                crashes.with_all_clips += 1
             else:
-                deaths.by_clip[self.in_recogniser.clip] += 1
+                crashes.by_clip[self.in_recogniser.clip] += 1
         self.in_recogniser = None
 
     @property

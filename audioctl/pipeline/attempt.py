@@ -35,12 +35,12 @@ def is_done_in_run(job: ArchiveJob, progress: ArchiveProgress) -> bool:
 
 
 @contextmanager
-def attempt(log: ProgressLog, job: ArchiveJob, settings: Settings) -> Iterator[AttemptStarted]:
+def attempt(log: ProgressLog, job: ArchiveJob, settings: Settings, after_crash: bool) -> Iterator[AttemptStarted]:
     """Journals the beginning, and the end of the ``with`` block, whichever way that is.
 
     Raises ArchiveUnreadableError, with nothing journalled, when the archive is needed and cannot be looked at.
     """
-    started = _started(job, settings, log.progress)
+    started = _started(job, settings, log.progress, after_crash)
     log.append(started)
 
     def end(outcome: Outcome, error: str | None = None, exit_code: int | None = None) -> None:
@@ -71,7 +71,7 @@ def attempt(log: ProgressLog, job: ArchiveJob, settings: Settings) -> Iterator[A
     end(Outcome.DONE if log.progress.is_complete else Outcome.OWED)
 
 
-def _started(job: ArchiveJob, settings: Settings, progress: ArchiveProgress) -> AttemptStarted:
+def _started(job: ArchiveJob, settings: Settings, progress: ArchiveProgress, after_crash: bool) -> AttemptStarted:
     before = progress.attempt
     database_stages = (Stage.RECORD, Stage.CONFIRM) if settings.database.enabled else ()
     return AttemptStarted(
@@ -86,6 +86,7 @@ def _started(job: ArchiveJob, settings: Settings, progress: ArchiveProgress) -> 
         batch_size=before.batch_size if before and progress.batches else settings.extract.stream_batch_size,
         model=settings.transcribe.model,
         stages=[stage for stage in Stage if stage in (Stage.EXTRACT, Stage.TRANSCRIBE, Stage.UPLOAD, *database_stages)],
+        after_crash=after_crash,
     )
 
 

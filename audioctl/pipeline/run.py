@@ -26,6 +26,7 @@ from audioctl.models import find_model
 from audioctl.pipeline.attempt import attempt
 from audioctl.pipeline.channel import made_ahead
 from audioctl.pipeline.convert import Converter
+from audioctl.pipeline.crash_report import crash_path, crash_report
 from audioctl.pipeline.day_queue import told_queue
 from audioctl.pipeline.effects import Effects
 from audioctl.pipeline.job import ArchiveJob, Surroundings
@@ -58,9 +59,13 @@ def process_archive(job: ArchiveJob, settings: Settings, around: Surroundings) -
     journal = journal_path(Path(settings.paths.state_dir), job.day, job.slot)
     if not journal.exists():
         archive_identity(job.path)  # a mistyped name is to leave no trace
-    with _acquire(lease_path(journal), job, around) as lease, JournalWriter(journal, lease) as writer:
+    with (
+        _acquire(lease_path(journal), job, around) as lease,
+        JournalWriter(journal, lease) as writer,
+        crash_report(crash_path(journal)) as after_crash,
+    ):
         log = ProgressLog(writer, read_progress(journal))
-        with told_queue(job, settings, around.notify), attempt(log, job, settings) as started:
+        with told_queue(job, settings, around.notify), attempt(log, job, settings, after_crash) as started:
             around.attempt_began(started.attempt)
             owing = {
                 index: found
@@ -183,14 +188,14 @@ class _ArchiveRun:
         def begin(clip: int | None) -> None:
             self.log.append(RecognitionBegun(at=utc_now(), batch=index, clip=clip))
 
-        deaths = self.log.progress.deaths.get(index)
-        if deaths is None:
+        crashes = self.log.progress.crashes.get(index)
+        if crashes is None:
             begin(None)
             return transcribe(converted, engine, self.settings.transcribe.process_batch_size)
         self.around.notify(
-            f"The process died before while the recogniser had batch {index}; now it hears its clips one by one."
+            f"The process crashed before while the recogniser had batch {index}; now it hears its clips one by one."
         )
-        return transcribe_one_by_one(converted, engine, deaths.by_clip, begin)
+        return transcribe_one_by_one(converted, engine, crashes.by_clip, begin)
 
     def _take_up_unread(self, effects: Effects) -> None:
         """What batches owe that did not have to be read; a replaced archive may not have them any more."""

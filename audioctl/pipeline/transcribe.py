@@ -12,9 +12,9 @@ from audioctl.engines.base import Engine
 from audioctl.engines.decoding import COMPRESSION_RATIO_THRESHOLD, LOG_PROBABILITY_THRESHOLD
 from audioctl.states import ClipState, Flag, Reason
 
-DEATHS_OF_A_CLIP = 2
-"""Alone with the recogniser; the first death was in its batch. A process may die of something else once, and even then
-with the same clip twice hardly ever."""
+CRASHES_OF_A_CLIP = 2
+"""Alone with the recogniser, after the first one in its batch. Memory that fails may crash a process once, and even
+then with the same clip twice hardly ever."""
 
 
 def transcribe(batch: ConvertedBatch, engine: Engine, process_batch_size: int) -> list[ClipRecord]:
@@ -26,18 +26,18 @@ def transcribe(batch: ConvertedBatch, engine: Engine, process_batch_size: int) -
 
 
 def transcribe_one_by_one(
-    batch: ConvertedBatch, engine: Engine, deaths: Mapping[int, int], begin: Callable[[int], None]
+    batch: ConvertedBatch, engine: Engine, crashes: Mapping[int, int], begin: Callable[[int], None]
 ) -> list[ClipRecord]:
-    """The same for a batch in which the process has died before: each clip alone, so that the one to blame is known.
+    """The same for a batch with which the process has crashed: each clip alone, so that the one to blame is known.
 
-    ``begin`` is told the ordinal of each clip before the engine hears it. A clip that is alone with the process when
-    it dies ``DEATHS_OF_A_CLIP`` times (``deaths`` counts them by ordinal) is rejected and not heard again.
+    ``begin`` is told the ordinal of each clip before the engine hears it. A clip that is alone with the process when it
+    crashes ``CRASHES_OF_A_CLIP`` times (``crashes`` counts them by ordinal) is rejected and not heard again.
     """
     records = [_set_aside_record(member) for member in batch.set_aside]
     for clip in batch.clips:
-        died = deaths.get(clip.member.ordinal, 0)
-        if died >= DEATHS_OF_A_CLIP:
-            detail = f"The process died {died + 1} times while the recogniser had it, {died} times with it alone."
+        crashed = crashes.get(clip.member.ordinal, 0)
+        if crashed >= CRASHES_OF_A_CLIP:
+            detail = f"The process crashed {crashed + 1} times with it, {crashed} times while it was heard alone."
             poison = SetAside(clip.member, ClipState.REJECTED, Reason.CRASHED_RECOGNISER, detail)
             records.append(_set_aside_record(poison))
             continue

@@ -98,19 +98,24 @@ class ClipNames:
         self._slot = slot
         # Hashes, not names: an archive of a million members costs some 100 MB less this way.
         self._taken: set[bytes] = set()
+        # Where to go on counting, or a million members of one name would take time that grows with their square.
+        self._next_counts: dict[bytes, int] = {}
 
     def assign(self, raw_name: str) -> tuple[str, str]:
         """The clip's name and its storage path; raises UnsafeNameError."""
         wanted = clip_path(raw_name)
-        name, count = wanted, 1
+        key = _key("wanted", wanted)
+        count = self._next_counts.get(key, 1)
         while True:
+            name = wanted if count == 1 else f"{wanted}~{count}"
             path = storage_path(self._day, self._slot, name)
             keys = (_key("name", name), _key("path", path))
+            count += 1
             if self._taken.isdisjoint(keys):
                 self._taken.update(keys)
+                if name != wanted:
+                    self._next_counts[key] = count
                 return name, path
-            count += 1
-            name = f"{wanted}~{count}"
 
 
 def base_name(name: str) -> str:

@@ -138,6 +138,18 @@ class TestClipNames:
     def test_a_number_that_is_taken_is_passed_over(self) -> None:
         assert [name for name, _ in assign(["a.mp3~2", "a.mp3", "a.mp3"])] == ["a.mp3~2", "a.mp3", "a.mp3~3"]
 
+    def test_the_same_name_again_and_again_is_counted_on_from_the_last(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        tried: list[str] = []
+
+        def counted(day: str, slot: str, name: str) -> str:
+            tried.append(name)
+            return storage_path(day, slot, name)
+
+        monkeypatch.setattr("audioctl.names.storage_path", counted)
+        assigned = assign(["a.mp3"] * 3000)
+        assert [name for name, _ in assigned[-2:]] == ["a.mp3~2999", "a.mp3~3000"]
+        assert len(tried) <= 3001
+
     def test_names_that_would_share_a_file_are_numbered_too(self) -> None:
         assert assign(["a.mp3", "a"]) == [("a.mp3", f"{FOLDER}/a.opus"), ("a~2", f"{FOLDER}/a~2.opus")]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 SAMPLE_RATE = 16_000
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+"""What is read back from a journal and counts something: a number that any database has room for."""
 """Hz, mono: what the recogniser and the Opus encoder are fed."""
 
 
@@ -129,7 +132,7 @@ class WindowTranscript(msgspec.Struct, frozen=True):
 class ClipRecord(msgspec.Struct, frozen=True, omit_defaults=False):
     """One member and what became of it; ``export --format jsonl`` prints it with day, slot and file_path."""
 
-    ordinal: int
+    ordinal: Count
     member: str
     state: ClipState
     reason: Reason | None = None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from audioctl.clips import ClipRecord, StoredFile
+from audioctl.clips import ClipRecord, Count, StoredFile
 from audioctl.states import Damage, Outcome, Stage
 
 
@@ -26,13 +26,13 @@ class _Event(msgspec.Struct, frozen=True, tag_field="event", kw_only=True):
 class AttemptStarted(_Event, frozen=True, tag="attempt_started", kw_only=True):
     """A job began to work on the archive. ``stages`` are those that this attempt makes every batch go through."""
 
-    attempt: int
+    attempt: Count
     run_id: str | None
     job_id: str | None
     node: str
     version: str
     archive: ArchiveFile
-    batch_size: int
+    batch_size: Count
     model: str
     stages: list[Stage]
     after_crash: bool = False
@@ -42,9 +42,9 @@ class AttemptStarted(_Event, frozen=True, tag="attempt_started", kw_only=True):
 class BatchExtracted(_Event, frozen=True, tag="batch_extracted", kw_only=True):
     """Members were read. A ``digest`` other than before means another archive: what was known of the batch is void."""
 
-    batch: int
-    first_ordinal: int
-    members: int
+    batch: Count
+    first_ordinal: Count
+    members: Count
     digest: str
 
 
@@ -62,30 +62,30 @@ class RecognitionBegun(_Event, frozen=True, tag="recognition_begun", kw_only=Tru
 class ClipTranscribed(_Event, frozen=True, tag="clip", kw_only=True):
     """The record of one member, whatever became of it. Only lines like it stand between it and its BatchTranscribed."""
 
-    batch: int
+    batch: Count
     clip: ClipRecord
 
 
 class BatchTranscribed(_Event, frozen=True, tag="batch_transcribed", kw_only=True):
     """Every member of the batch has its record in the lines before."""
 
-    batch: int
-    stored: int
-    rejected: int
-    skipped: int
+    batch: Count
+    stored: Count
+    rejected: Count
+    skipped: Count
     audio_seconds: float
 
 
 class BatchRecorded(_Event, frozen=True, tag="batch_recorded", kw_only=True):
     """PostgreSQL has committed the rows of the batch."""
 
-    batch: int
+    batch: Count
 
 
 class BatchUploaded(_Event, frozen=True, tag="batch_uploaded", kw_only=True):
     """rsync has said 0 for every file of the batch."""
 
-    batch: int
+    batch: Count
     destination: str
     files: list[StoredFile]
 
@@ -93,13 +93,13 @@ class BatchUploaded(_Event, frozen=True, tag="batch_uploaded", kw_only=True):
 class BatchConfirmed(_Event, frozen=True, tag="batch_confirmed", kw_only=True):
     """PostgreSQL has committed ``file_path`` for the batch."""
 
-    batch: int
+    batch: Count
 
 
 class StageFailed(_Event, frozen=True, tag="stage_failed", kw_only=True):
     """A stage was tried and given up; it is owed."""
 
-    batch: int
+    batch: Count
     stage: Stage
     error: str
 
@@ -107,8 +107,8 @@ class StageFailed(_Event, frozen=True, tag="stage_failed", kw_only=True):
 class ArchiveRead(_Event, frozen=True, tag="archive_read", kw_only=True):
     """The archive was read to its end, or to where it is damaged."""
 
-    batches: int
-    members: int
+    batches: Count
+    members: Count
     damage: Damage | None = None
     detail: str | None = None
 
@@ -119,7 +119,7 @@ class AttemptEnded(_Event, frozen=True, tag="attempt_ended", kw_only=True):
     It is the last line of a journal that nobody works on, so that a look at the end of the file tells how that went.
     """
 
-    attempt: int
+    attempt: Count
     outcome: Outcome
     damage: Damage | None = None
     error: str | None = None

@@ -93,7 +93,8 @@ def _clips_of(event: Event, waiting: list[ClipTranscribed]) -> list[ClipRecord]:
 def _decode(line: bytes, path: Path, end: int) -> Event:
     try:
         return _DECODER.decode(line)
-    except msgspec.DecodeError as error:
+    # Beside its own error: bytes that are no UTF-8, and brackets in brackets without end.
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         start, name = end - len(line), shlex.quote(str(path))
         raise JournalError(
             f"The journal {path} is damaged: the line at byte {start} is no event ({error}).",

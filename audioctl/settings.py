@@ -152,6 +152,19 @@ class Extract(Struct, frozen=True, forbid_unknown_fields=True):
     spool_above: Annotated[ByteSize, Meta(description="A larger clip waits on scratch, a smaller one in memory.")] = (
         16 * 1024**2
     )
+    max_members: Annotated[
+        Count, Meta(description="An archive with more members is damaged (too_large); so many of them are kept.")
+    ] = 1_000_000
+    max_archive_size: Annotated[
+        ByteSize, Meta(description="An archive that decompresses to more is damaged (too_large); its head is kept.")
+    ] = 256 * 1024**3
+    max_compression_ratio: Annotated[
+        Count,
+        Meta(
+            description="An archive that decompresses to more than 1 GiB and more than its own size times this is "
+            "damaged (too_large); its head is kept."
+        ),
+    ] = 500
 
 
 class Convert(Struct, frozen=True, forbid_unknown_fields=True):
@@ -164,6 +177,9 @@ class Convert(Struct, frozen=True, forbid_unknown_fields=True):
     clip_timeout: Annotated[
         Seconds, Meta(description="Seconds after which the conversion of one clip is given up.")
     ] = 300
+    max_clip_duration: Annotated[
+        Seconds, Meta(description="A clip that lasts longer, in seconds, is rejected as too_large.")
+    ] = 12 * 60 * 60
 
 
 class Transcribe(Struct, frozen=True, forbid_unknown_fields=True):

@@ -73,6 +73,8 @@ class Damage(StrEnum):
     NOT_AN_ARCHIVE = "not_an_archive"
     CUT_OFF = "cut_off"
     CORRUPT = "corrupt"
+    TOO_LARGE = "too_large"
+    """A limit was reached, behind which there may be no end."""
 
 
 class Outcome(StrEnum):

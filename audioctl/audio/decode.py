@@ -48,7 +48,7 @@ _DECODER_ERRORS = (FFmpegError, soundfile.SoundFileError, ValueError, EOFError, 
 
 
 class UnusableClipError(Exception):
-    """There are no samples to be had: ``reason`` is EMPTY, UNDECODABLE or NOT_AUDIO."""
+    """There are no samples to be had: ``reason`` is EMPTY, UNDECODABLE or NOT_AUDIO; or there are TOO_LARGE a lot."""
 
     def __init__(self, reason: Reason, detail: str | None = None) -> None:
         super().__init__(reason, detail)

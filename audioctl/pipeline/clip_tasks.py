@@ -3,16 +3,18 @@
 It is decoded once: the same samples feed the speech finder and the Opus encoder.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from audioctl.audio.decode import ClipDecoder, Samples
+from audioctl.audio.decode import ClipDecoder, Samples, UnusableClipError
 from audioctl.audio.opus import OpusWriter
 from audioctl.audio.speech import SpeechFinder, WindowCutter
 from audioctl.clips import ConvertedClip, Member, OpusFile
 from audioctl.errors import ScratchError
+from audioctl.states import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,7 @@ class ClipTask:
     opus_path: Path
     bitrate: int
     finder: type[SpeechFinder] | type[WindowCutter]
+    max_duration_seconds: float = math.inf
 
 
 def convert_clip(task: ClipTask) -> ConvertedClip:
@@ -61,6 +64,9 @@ def _write_copy(task: ClipTask, *listeners: Callable[[Samples], None]) -> _Copy:
         with OpusWriter(task.opus_path, task.bitrate) as writer:
             for samples in decoder.blocks():
                 writer.write(samples)
+                if writer.duration_seconds > task.max_duration_seconds:
+                    detail = f"it lasts more than {task.max_duration_seconds:g} s, the limit of max_clip_duration"
+                    raise UnusableClipError(Reason.TOO_LARGE, detail)
                 for listen in listeners:
                     listen(samples)
     except OSError as error:

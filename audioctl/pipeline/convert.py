@@ -6,6 +6,7 @@ the one clip. The workers live as long as the job, so that no clip costs a progr
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -52,7 +53,8 @@ class Converter:
 
     Opus copies are written to ``scratch`` as ``<ordinal>.opus``, with ``bitrate`` bits per second. ``vad`` finds the
     speech of each clip; without it the whole clip is cut into windows. A clip whose decoder dies, or takes longer than
-    ``clip_timeout_seconds``, is rejected. ``work`` is what a worker does with one clip.
+    ``clip_timeout_seconds``, or that lasts longer than ``max_clip_duration_seconds``, is rejected. ``work`` is what a
+    worker does with one clip.
 
     ``start`` and ``collect`` may be called from different threads. ``collect`` raises ScratchError where scratch is
     full or not writable, and Drained after ``kill``.
@@ -66,11 +68,13 @@ class Converter:
         vad: bool = True,
         clip_timeout_seconds: float = 600,
         work: Callable[[ClipTask], ConvertedClip] = convert_clip,
+        max_clip_duration_seconds: float = math.inf,
     ) -> None:
         self._scratch = scratch
         self._bitrate = bitrate
         self._finder = SpeechFinder if vad else WindowCutter
         self._clip_timeout_seconds = clip_timeout_seconds
+        self._max_clip_duration_seconds = max_clip_duration_seconds
         self._work = work
         self._pool = WorkerPool(num_workers, clip_timeout_seconds, _begin_worker, preload=["__main__", __name__])
 
@@ -114,7 +118,8 @@ class Converter:
             if member.reason is not None:
                 aside = _set_aside(member, member.reason, member.detail)
                 return lambda: aside
-            task = ClipTask(member, self._scratch / f"{member.ordinal:06d}.opus", self._bitrate, self._finder)
+            opus_path = self._scratch / f"{member.ordinal:06d}.opus"
+            task = ClipTask(member, opus_path, self._bitrate, self._finder, self._max_clip_duration_seconds)
             future = self._submit(work, task)
             return lambda: self._outcome(task, future)
 

@@ -8,8 +8,10 @@ import bz2
 import errno
 import io
 import lzma
+import sys
 import zlib
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -44,6 +46,22 @@ class DamageFoundError(Exception):
         super().__init__(detail)
         self.damage = damage
         self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class DecompressionLimits:
+    """What an archive may become: decompressors make as many terabytes of some kilobytes as they are told to.
+
+    ``ratio`` is that of decompressed to compressed bytes; it holds above ``allowance_bytes``, because an archive that
+    is mostly silence may be tiny.
+    """
+
+    size_bytes: int = sys.maxsize
+    ratio: int = sys.maxsize
+    allowance_bytes: int = 1 << 30
+
+
+NO_LIMITS = DecompressionLimits()
 
 
 class _Decompressor(Protocol):
@@ -87,14 +105,16 @@ _BEGINNING_BYTES = 32
 class DecompressedFile:
     """An open archive file. The format is told by its first bytes, never by its name.
 
-    ``compressed_bytes_read`` of ``compressed_size_bytes`` tells how far the reading is.
+    ``compressed_bytes_read`` of ``compressed_size_bytes`` tells how far the reading is. More than ``limits`` is damage.
     Opening and reading raise ArchiveUnreadableError; reading raises DamageFoundError as well, after everything before
     the damage was handed out.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, limits: DecompressionLimits = NO_LIMITS) -> None:
         self.path = path
         self.compressed_bytes_read = 0
+        self._limits = limits
+        self._decompressed_bytes = 0
         try:
             self.compressed_size_bytes = path.stat().st_size
             self._file = io.BufferedReader(io.FileIO(path), _READ_AHEAD_BYTES)
@@ -115,9 +135,37 @@ class DecompressedFile:
     def read(self, size: int) -> bytes:
         """The next bytes, at most ``size`` of them; none only at the end of a whole file."""
         if not self._pending:
-            self._pending = memoryview(next(self._chunks, b""))
+            self.account_for(0)
+            self._pending = memoryview(b"")  # of a chunk that is used up nothing is kept
+            chunk = memoryview(next(self._chunks, b""))
+            self._pending = chunk[: self._most_bytes - self._decompressed_bytes]
+            self._decompressed_bytes += len(chunk)
+            if chunk and not self._pending:
+                self.account_for(0)
         wanted, self._pending = self._pending[:size], self._pending[size:]
         return bytes(wanted)
+
+    def account_for(self, size_bytes: int) -> None:
+        """Adds to what the archive has become; also for bytes that it only speaks of, the holes of sparse files.
+
+        Raises DamageFoundError where that is more than the limits allow.
+        """
+        self._decompressed_bytes += size_bytes
+        if self._decompressed_bytes <= self._most_bytes:
+            return
+        limit = f"max_compression_ratio, {self._limits.ratio} times its {self._compressed_bytes} bytes"
+        if self._most_bytes == self._limits.size_bytes:
+            limit = f"max_archive_size, {self._limits.size_bytes} bytes"
+        raise DamageFoundError(Damage.TOO_LARGE, f"it decompresses to more than {limit}")
+
+    @property
+    def _most_bytes(self) -> int:
+        limits = self._limits
+        return min(limits.size_bytes, max(limits.allowance_bytes, self._compressed_bytes * limits.ratio))
+
+    @property
+    def _compressed_bytes(self) -> int:
+        return max(self.compressed_size_bytes, self.compressed_bytes_read)  # of a pipe the first is 0
 
     def _decompressed(self) -> Generator[bytes, None, None]:
         """What is in the file, in chunks that are not empty."""
@@ -145,6 +193,7 @@ class DecompressedFile:
                     raise DamageFoundError(Damage.CORRUPT, f"it cannot be decompressed: {error}") from error
                 if chunk:
                     yield chunk
+                del chunk  # it may be large, and the next one is made before it would be forgotten
                 rest = stream.unused_data if stream.eof else b""
         if not stream.eof:
             raise DamageFoundError(Damage.CUT_OFF, "the compressed data ends before its end marker")

@@ -8,20 +8,29 @@ marker (two blocks of zeros) is there, and nothing but padding follows.
 """
 
 import hashlib
+import shlex
+import sys
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, Self, cast
+from typing import cast
 
 from audioctl.clips import Member, MemberBatch
 from audioctl.errors import ArchiveDamagedError, ScratchError
 from audioctl.names import ClipNames, UnsafeNameError, readable
 from audioctl.pipeline.decompress import DamageFoundError, DecompressedFile
+from audioctl.pipeline.tar_stream import open_tar, stream_of
 from audioctl.states import Damage, Reason
 
-_BLOCK_BYTES = 1 << 20
+_BLOCK_BYTES = 256 << 10
+
+_MOST_IN_MEMORY_BYTES = 512 << 20
+"""Of the members of one batch; those behind it are spooled, or a batch of large ones would fill the memory."""
+
+_MOST_SPARSE_PIECES = 10_000
+"""tarfile puts a sparse file together in time that grows with the square of their number."""
 
 _END_MARKER_BYTES = 2 * tarfile.BLOCKSIZE
 
@@ -47,12 +56,13 @@ def read_archive(
     max_member_size_bytes: int,
     spool_above_bytes: int,
     spool_dir: Path,
+    max_members: int = sys.maxsize,
 ) -> Iterator[MemberBatch]:
-    """Every member of ``archive`` in order, ``batch_size`` at a time.
+    """Every member of ``archive`` in order, ``batch_size`` at a time; more than ``max_members`` are damage.
 
     Each entry of the tar is a member and has an ordinal, whatever it is. Regular files take their names from
-    ``names``; their content is in memory, or, when larger than ``spool_above_bytes``, in
-    ``spool_dir/<ordinal>.member``. Whoever takes a batch owns its spooled files.
+    ``names``; their content is in memory, or, when larger than ``spool_above_bytes`` or where the batch has much in
+    memory already, in ``spool_dir/<ordinal>.member``. Whoever takes a batch owns its spooled files.
 
     Raises ArchiveDamagedError, after the last whole member was handed out; ArchiveUnreadableError; ScratchError.
     """
@@ -62,11 +72,12 @@ def read_archive(
     damage: DamageFoundError | None = None
     try:
         try:
-            for member in _members(archive, reader):
+            for member in _members(archive, reader, max_members):
                 members_read += 1
                 waiting.append(member)
                 if len(waiting) == batch_size:
                     batch, waiting = _batch(index, waiting), []
+                    reader.in_memory_bytes = 0
                     yield batch
                     index += 1
         except DamageFoundError as found:
@@ -90,6 +101,7 @@ def _batch(index: int, members: list[Member]) -> MemberBatch:
 
 
 def _archive_damaged(path: Path, found: DamageFoundError, members_read: int) -> ArchiveDamagedError:
+    hint = "Copy the archive again from its source, then `audioctl resume`."
     match found.damage:
         case Damage.EMPTY:
             message = f"{path} is empty."
@@ -99,44 +111,22 @@ def _archive_damaged(path: Path, found: DamageFoundError, members_read: int) -> 
             message = f"{path} is cut off after {members_read} whole members: {found.detail}."
         case Damage.CORRUPT:
             message = f"{path} is corrupt; {members_read} members could be read: {found.detail}."
-    return ArchiveDamagedError(
-        message, damage=found.damage, hint="Copy the archive again from its source, then `audioctl resume`."
-    )
+        case Damage.TOO_LARGE:
+            message = f"{path} is larger inside than allowed; {members_read} members were read: {found.detail}."
+            hint = (
+                "It may have been made to fill this machine. If it is none of that, raise the limit in [extract], then "
+                f"`touch {shlex.quote(str(path))}` and `audioctl resume`: what is done stays done."
+            )
+    return ArchiveDamagedError(message, damage=found.damage, hint=hint)
 
 
-class _StrictTarInfo(tarfile.TarInfo):
-    """Tells the end of an archive from a header that is bad or missing; tarfile ends quietly at either."""
-
-    @classmethod
-    def fromtarfile(cls, tarfile_: tarfile.TarFile) -> Self:
-        try:
-            return super().fromtarfile(tarfile_)
-        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # a block of zeros; typeshed lacks it
-            raise
-        except (tarfile.HeaderError, ValueError) as error:  # ValueError: numbers in extended headers
-            raise tarfile.ReadError(str(error)) from error
-
-
-def _open_tar(archive: DecompressedFile) -> tarfile.TarFile:
-    """Raises DamageFoundError when ``archive`` does not begin as a tar does."""
-    try:
-        return tarfile.open(
-            fileobj=cast(BinaryIO, archive),  # a stream needs no more than `read`
-            mode="r|",
-            tarinfo=_StrictTarInfo,
-            encoding="utf-8",
-            errors="surrogateescape",
-        )
-    except tarfile.ReadError as error:
-        damage = Damage.NOT_AN_ARCHIVE if archive.compressed_bytes_read else Damage.EMPTY
-        raise DamageFoundError(damage, str(error)) from error
-
-
-def _members(archive: DecompressedFile, reader: "_MemberReader") -> Iterator[Member]:
+def _members(archive: DecompressedFile, reader: "_MemberReader", max_members: int) -> Iterator[Member]:
     """Raises DamageFoundError at the first damage, after the last whole member."""
-    with _open_tar(archive) as tar:
+    with open_tar(archive) as tar:
         try:
             for ordinal, entry in enumerate(tar):
+                if ordinal == max_members:
+                    raise DamageFoundError(Damage.TOO_LARGE, f"it has more than max_members, {max_members} members")
                 yield reader.read(tar, entry, ordinal)
                 tar.members.clear()  # type: ignore[attr-defined]  # or memory grows with the archive
         except tarfile.TarError as error:
@@ -160,16 +150,17 @@ def _check_end(tar: tarfile.TarFile) -> None:
 
 def _remaining(tar: tarfile.TarFile) -> bytes:
     """The next bytes that tarfile has not looked at; none at the end of the stream."""
-    assert tar.fileobj is not None
-    return tar.fileobj.read(_BLOCK_BYTES)
+    return stream_of(tar).read(_BLOCK_BYTES)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _MemberReader:
     names: ClipNames
     max_member_size_bytes: int
     spool_above_bytes: int
     spool_dir: Path
+    in_memory_bytes: int = 0
+    """Of the members read since somebody set it to 0."""
 
     def read(self, tar: tarfile.TarFile, entry: tarfile.TarInfo, ordinal: int) -> Member:
         """The member, and ``tar`` at its end. Raises tarfile.TarError when the content is cut off."""
@@ -196,22 +187,32 @@ class _MemberReader:
         if reason is None and entry.size > self.max_member_size_bytes:
             reason = Reason.TOO_LARGE
             detail = f"{entry.size} bytes; the limit is {self.max_member_size_bytes}"
+        if reason is None and len(entry.sparse or ()) > _MOST_SPARSE_PIECES:
+            reason = Reason.TOO_LARGE
+            detail = f"a sparse file of more than {_MOST_SPARSE_PIECES} pieces"
         content: bytes | Path | None = None
-        with _open_content(tar, entry) as stream:
-            if reason is not None:
-                sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-            elif entry.size > self.spool_above_bytes:
-                content = self.spool_dir / f"{ordinal:06d}.member"
-                sha256 = _spool(stream, content)
-            else:
-                content = stream.read()
-                sha256 = hashlib.sha256(content).hexdigest()
+        if reason is not None and entry.sparse is not None:
+            sha256 = ""  # its holes may be without end
+        else:
+            with _open_content(tar, entry) as stream:
+                if reason is not None:
+                    sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+                elif self._belongs_on_disk(entry):
+                    content = self.spool_dir / f"{ordinal:06d}.member"
+                    sha256 = _spool(stream, content)
+                else:
+                    content = b"".join(_blocks(stream))
+                    sha256 = hashlib.sha256(content).hexdigest()
+                    self.in_memory_bytes += entry.size
         return Member(ordinal, name, storage_path, entry.size, sha256, content, reason, detail)
+
+    def _belongs_on_disk(self, entry: tarfile.TarInfo) -> bool:
+        return entry.size > self.spool_above_bytes or self.in_memory_bytes + entry.size > _MOST_IN_MEMORY_BYTES
 
 
 def _open_content(tar: tarfile.TarFile, entry: tarfile.TarInfo) -> BufferedReader:
     """Raises tarfile.ReadError for a sparse file whose map makes no sense; tarfile could read it for ever."""
-    position = 0
+    position = stored = 0
     sparse_map = cast("list[tuple[int, int]] | None", entry.sparse)  # typeshed has it wrong
     for offset, length in sparse_map or ():
         if length == 0:  # an unused place in the map
@@ -219,8 +220,11 @@ def _open_content(tar: tarfile.TarFile, entry: tarfile.TarInfo) -> BufferedReade
         if offset < position or length < 0:
             raise tarfile.ReadError("the map of a sparse file is out of order")
         position = offset + length
+        stored += length
     if entry.size < position:
         raise tarfile.ReadError("the map of a sparse file reaches beyond its end")
+    if sparse_map is not None:
+        stream_of(tar).archive.account_for(entry.size - stored)
     stream = tar.extractfile(entry)
     assert stream is not None  # as it is for whatever `isreg`
     return cast(BufferedReader, stream)
@@ -244,10 +248,15 @@ def _spool(stream: BufferedReader, path: Path) -> str:
 def _copy(stream: BufferedReader, path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("wb") as file:
-        while block := stream.read(_BLOCK_BYTES):
+        for block in _blocks(stream):
             digest.update(block)
             file.write(block)
     return digest.hexdigest()
+
+
+def _blocks(stream: BufferedReader) -> Iterator[bytes]:
+    while block := stream.read(_BLOCK_BYTES):
+        yield block
 
 
 def _label(raw_name: str) -> str:

@@ -13,7 +13,7 @@ from audioctl.ledger.events import ArchiveRead, BatchExtracted
 from audioctl.ledger.transcripts import BatchTranscripts
 from audioctl.names import ClipNames
 from audioctl.pipeline.convert import Converter, CopiedBatch, PendingBatch
-from audioctl.pipeline.decompress import DecompressedFile
+from audioctl.pipeline.decompress import DecompressedFile, DecompressionLimits
 from audioctl.pipeline.extract import read_archive
 from audioctl.pipeline.job import ArchiveJob, Surroundings
 from audioctl.pipeline.log import ProgressLog
@@ -59,7 +59,8 @@ class ArchiveReader:
         counters = self.around.counters
         batch_count = members = 0
         damage: ArchiveDamagedError | None = None
-        with DecompressedFile(self.job.path) as archive:
+        limits = DecompressionLimits(self.extract.max_archive_size, self.extract.max_compression_ratio)
+        with DecompressedFile(self.job.path, limits) as archive:
             counters.set(compressed_size_bytes=archive.compressed_size_bytes)
             try:
                 for batch in self._member_batches(archive):
@@ -92,6 +93,7 @@ class ArchiveReader:
             max_member_size_bytes=self.extract.max_member_size,
             spool_above_bytes=self.extract.spool_above,
             spool_dir=self.scratch,
+            max_members=self.extract.max_members,
         )
 
     def _begin(self, batch: MemberBatch) -> Iterator[NewBatch | KnownBatch]:

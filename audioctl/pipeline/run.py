@@ -146,7 +146,14 @@ class _ArchiveRun:
         convert = self.settings.convert
         workers = min(convert.num_workers, len(os.sched_getaffinity(0)))
         vad = self.settings.transcribe.vad
-        with Converter(workers, scratch, convert.bitrate, vad, convert.clip_timeout) as converter:
+        with Converter(
+            workers,
+            scratch,
+            convert.bitrate,
+            vad,
+            convert.clip_timeout,
+            max_clip_duration_seconds=convert.max_clip_duration,
+        ) as converter:
             reader = ArchiveReader(
                 self.job, self.settings.extract, self.around, self.log, self.owing, converter, scratch
             )

@@ -10,6 +10,7 @@ AudioctlError
 │       └── ArchiveStillBusyError    and still does after a job has waited for it (75)
 ├── LeaseLostError           another job has taken this archive over; this one must stop
 ├── JournalError             a journal cannot be read or written
+│   └── NewerJournalError        a newer audioctl wrote it
 ├── LedgerError              the ledger cannot be opened
 ├── ScratchError             scratch is full or not writable
 ├── ModelError               the recogniser cannot be loaded
@@ -78,6 +79,10 @@ class LeaseLostError(AudioctlError):
 
 
 class JournalError(AudioctlError):
+    pass
+
+
+class NewerJournalError(JournalError):
     pass
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from audioctl import __version__
 from audioctl.errors import LedgerError
 
 RUN_FILE = "run.json"
@@ -116,11 +117,15 @@ def unmark_cancelled(folder: Path) -> None:
 
 def read_run(folder: Path) -> Run:
     """Raises LedgerError when the folder holds no run that this version understands."""
+    path = folder / RUN_FILE
     try:
-        return msgspec.json.decode((folder / RUN_FILE).read_bytes(), type=Run)
-    except (OSError, msgspec.DecodeError) as error:
+        content = path.read_bytes()
+        return _decode(content)
+    except OSError as error:
+        raise LedgerError(f"{path} cannot be read: {error.strerror}.", hint="Is it your run?") from error
+    except msgspec.DecodeError as error:
         raise LedgerError(
-            f"{folder / RUN_FILE} cannot be read: {error}",
+            f"{path} cannot be understood{_by_another_version(content)}: {error}",
             hint="If a newer audioctl wrote it, upgrade; if it is damaged, move its folder away.",
         ) from error
 
@@ -134,3 +139,51 @@ def runs_of_day(state_dir: Path, day: str) -> list[Run]:
         return []
     # A hidden one is being written, or its writer died.
     return [read_run(folder / name) for name in names if name[0] != "." and (folder / name / RUN_FILE).is_file()]
+
+
+class _ArchiveWithJobId(msgspec.Struct, frozen=True):
+    slot: str
+    path: str
+    job_id: str
+
+
+class _RunWithJobIds(msgspec.Struct, frozen=True):
+    """As the first version wrote it, which knew local jobs only: their ids are the run's and the archive's number."""
+
+    run_id: str
+    day: str
+    created_at: str
+    version: str
+    executor: str
+    max_concurrent: int
+    archives: list[_ArchiveWithJobId]
+
+
+def _decode(content: bytes) -> Run:
+    try:
+        return msgspec.json.decode(content, type=Run)
+    except msgspec.ValidationError as error:
+        try:
+            return _with_named_jobs(msgspec.json.decode(content, type=_RunWithJobIds))
+        except msgspec.ValidationError:
+            raise error from None
+
+
+def _with_named_jobs(run: _RunWithJobIds) -> Run:
+    archives = [
+        RunArchive(archive.slot, archive.path, archive.job_id.removeprefix(f"{run.run_id}_"))
+        for archive in run.archives
+    ]
+    return Run(run.run_id, run.day, run.created_at, run.version, run.executor, run.max_concurrent, archives)
+
+
+class _Version(msgspec.Struct, frozen=True):
+    version: str
+
+
+def _by_another_version(content: bytes) -> str:
+    try:
+        version = msgspec.json.decode(content, type=_Version).version
+    except msgspec.DecodeError:
+        return ""
+    return f" by audioctl {__version__}; audioctl {version} wrote it" if version != __version__ else ""

@@ -194,22 +194,31 @@ def upgrade(connection: Connection) -> list[str]:
     """Applies what is pending and returns its names, in order.
 
     Each migration is a transaction of its own; two upgrades at once wait for each other. Raises SchemaError for a
-    server that is too old, RecordRefusedError without the permission, RecordError when a table stays in use.
+    server that is too old or tables that are too new, RecordRefusedError without the permission, RecordError when a
+    table stays in use.
     """
     if connection.info.server_version < OLDEST_SERVER:
         raise SchemaError(
             f"This is PostgreSQL {connection.info.server_version // 10_000}.",
             hint=f"audioctl needs PostgreSQL {OLDEST_SERVER // 10_000} or newer.",
         )
-    return [migration.name for migration in MIGRATIONS if _apply(connection, migration)]
+    if pending(connection):
+        return [migration.name for migration in MIGRATIONS if _apply(connection, migration)]
+    return []
 
 
 @record_errors()
 def pending(connection: Connection) -> list[str]:
-    """The names that ``upgrade`` would apply."""
-    if not _rows(connection, "select where to_regclass('audioctl_migrations') is not null"):
-        return [migration.name for migration in MIGRATIONS]
-    applied = {name for (name,) in _rows(connection, "select name from audioctl_migrations")}
+    """The names that ``upgrade`` would apply. Raises SchemaError for tables that a newer version has upgraded.
+
+    Only an upgrade refuses those. Jobs of this version go on with them: a migration only ever adds.
+    """
+    applied = _applied(connection)
+    if newer := applied - {migration.name for migration in MIGRATIONS}:
+        raise SchemaError(
+            f"The tables were upgraded by a newer audioctl (they have {max(newer)}).",
+            hint="Upgrade audioctl on this machine; the tables are left as they are.",
+        )
     return [migration.name for migration in MIGRATIONS if migration.name not in applied]
 
 
@@ -221,6 +230,12 @@ def check(connection: Connection) -> list[str]:
         for table, columns in _COLUMNS.items()
         for difference in _table_differences(connection, table, columns)
     ]
+
+
+def _applied(connection: Connection) -> set[str]:
+    if not _rows(connection, "select where to_regclass('audioctl_migrations') is not null"):
+        return set()
+    return {name for (name,) in _rows(connection, "select name from audioctl_migrations")}
 
 
 def _apply(connection: Connection, migration: Migration) -> bool:

@@ -17,12 +17,12 @@ from typing import NamedTuple
 import msgspec
 from peewee import SqliteDatabase
 
-from audioctl.errors import JournalError
+from audioctl.errors import JournalError, NewerJournalError
 from audioctl.jobs import UNKNOWN, JobPhase, JobStatus, LookAtJobs
 from audioctl.ledger.absorb_journal import absorb_journal, forget
 from audioctl.ledger.journal import journal_path
 from audioctl.ledger.models import ArchiveRow, DayRow
-from audioctl.ledger.progress import DAMAGED_JOURNAL
+from audioctl.ledger.progress import DAMAGED_JOURNAL, NEWER_JOURNAL
 from audioctl.ledger.verdict import Standing, Submission, Values, by_job, by_journal, standing
 from audioctl.runs import Run, is_cancelled, run_folder, runs_of_day
 from audioctl.states import ArchiveState
@@ -124,7 +124,7 @@ def _refresh_archive(
             found = standing(row, journal, submission)
     except JournalError as error:
         # One archive's trouble, which must not hide all the others.
-        _set(row, _damaged_journal(error) | {"question": None, "is_restless": 1})
+        _set(row, _unreadable_journal(error) | {"question": None, "is_restless": 1})
         _save(known, row)
         return False
     if found is None:
@@ -152,9 +152,10 @@ def _values(row: ArchiveRow, found: Standing, status: JobStatus | None) -> Value
     return values | {"question": question, "is_answered": int(is_answered), "is_restless": int(restless)}
 
 
-def _damaged_journal(error: JournalError) -> Values:
+def _unreadable_journal(error: JournalError) -> Values:
+    reason = NEWER_JOURNAL if isinstance(error, NewerJournalError) else DAMAGED_JOURNAL
     message = error.message + (f" {error.hint}" if error.hint else "")
-    return {"state": ArchiveState.FAILED, "reason": DAMAGED_JOURNAL, "error": message}
+    return {"state": ArchiveState.FAILED, "reason": reason, "error": message}
 
 
 def _rows(day: str) -> dict[str, ArchiveRow]:

@@ -6,6 +6,7 @@ The writer is whoever holds the archive's lease (``audioctl.ledger.lease``).
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import threading
 from collections.abc import Iterator
@@ -16,13 +17,16 @@ from typing import NamedTuple
 import msgspec
 
 from audioctl.clips import ClipRecord
-from audioctl.errors import JournalError
+from audioctl.errors import JournalError, NewerJournalError
 from audioctl.ledger.events import BatchTranscribed, ClipTranscribed, Event
 from audioctl.ledger.lease import Lease
 from audioctl.ledger.lines import append_lines, open_for_lines, whole_lines
 
 _TAIL_BYTES = 4096
 """Holds the last line of most journals, and a bit of the one before."""
+
+_UNKNOWN_WORD = re.compile(r"Invalid (enum )?value '")
+"""msgspec, of an event or a state that it does not know in a line that is otherwise whole. Damage looks otherwise."""
 
 _ENCODER = msgspec.json.Encoder()
 _DECODER: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
@@ -48,7 +52,7 @@ def read_entries(path: Path, offset: int = 0) -> Iterator[Entry]:
     """What the journal says from byte ``offset`` on, the ``end`` of an earlier entry. A missing journal says nothing.
 
     So reading on from entry to entry, with any breaks, gives the same as reading all at once. Raises JournalError for
-    a whole line that is no event: only damage from outside makes one.
+    a whole line that is no event: only damage from outside makes one, or, NewerJournalError, a newer version.
     """
     waiting: list[ClipTranscribed] = []
     try:
@@ -96,6 +100,11 @@ def _decode(line: bytes, path: Path, end: int) -> Event:
     # Beside its own error: bytes that are no UTF-8, and brackets in brackets without end.
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         start, name = end - len(line), shlex.quote(str(path))
+        if isinstance(error, msgspec.ValidationError) and _UNKNOWN_WORD.match(str(error)):
+            raise NewerJournalError(
+                f"The journal {path} was written by a newer audioctl (at byte {start}: {error}).",
+                hint="Upgrade audioctl on this machine; the journal is left as it is.",
+            ) from error
         raise JournalError(
             f"The journal {path} is damaged: the line at byte {start} is no event ({error}).",
             hint=f"`cp {name} {name}.damaged && truncate --size={start} {name}` keeps what comes before it; "

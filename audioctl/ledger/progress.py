@@ -37,6 +37,9 @@ NEEDS_A_PERSON = "configuration"
 DAMAGED_JOURNAL = "damaged_journal"
 """Reason of a failed archive whose journal cannot be read on."""
 
+NEWER_JOURNAL = "newer_version"
+"""Reason of a failed archive whose journal a newer audioctl wrote."""
+
 
 @dataclass(slots=True)
 class BatchProgress:

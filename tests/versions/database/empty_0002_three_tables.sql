@@ -1,0 +1,74 @@
+SET statement_timeout = 0;
+SET lock_timeout = 0;
+SET idle_in_transaction_session_timeout = 0;
+SET client_encoding = 'UTF8';
+SET standard_conforming_strings = on;
+SELECT pg_catalog.set_config('search_path', '', false);
+SET check_function_bodies = false;
+SET xmloption = content;
+SET client_min_messages = warning;
+SET row_security = off;
+CREATE EXTENSION IF NOT EXISTS "uuid-ossp" WITH SCHEMA public;
+SET default_tablespace = '';
+SET default_table_access_method = heap;
+CREATE TABLE public.audio_files (
+    id uuid DEFAULT public.uuid_generate_v4() NOT NULL,
+    filename character varying(255) NOT NULL,
+    file_path character varying(500),
+    file_size_bytes bigint,
+    month integer NOT NULL,
+    date integer NOT NULL,
+    year integer NOT NULL,
+    location character varying(100),
+    classification character varying(100),
+    classification_probability numeric(3,2),
+    created_at timestamp without time zone DEFAULT CURRENT_TIMESTAMP,
+    updated_at timestamp without time zone DEFAULT CURRENT_TIMESTAMP
+);
+CREATE TABLE public.audioctl_migrations (
+    name text NOT NULL,
+    applied_at timestamp with time zone DEFAULT CURRENT_TIMESTAMP NOT NULL
+);
+CREATE TABLE public.processing_queue (
+    id uuid DEFAULT public.uuid_generate_v4() NOT NULL,
+    year integer NOT NULL,
+    month integer NOT NULL,
+    date integer NOT NULL,
+    location character varying(100),
+    status character varying(50) DEFAULT 'pending'::character varying,
+    transfer_start timestamp without time zone,
+    transfer_end timestamp without time zone,
+    transfer_task_id character varying(255),
+    processing_start timestamp without time zone,
+    processing_end timestamp without time zone,
+    slurm_job_id integer,
+    error_message text,
+    created_at timestamp without time zone DEFAULT CURRENT_TIMESTAMP,
+    updated_at timestamp without time zone DEFAULT CURRENT_TIMESTAMP
+);
+CREATE TABLE public.transcripts (
+    id uuid DEFAULT public.uuid_generate_v4() NOT NULL,
+    audio_file_id uuid NOT NULL,
+    transcript_text text NOT NULL,
+    word_count integer,
+    duration_seconds numeric(10,2),
+    created_at timestamp without time zone DEFAULT CURRENT_TIMESTAMP
+);
+INSERT INTO public.audioctl_migrations (name, applied_at) VALUES ('0001_uuid_generate_v4', '2026-11-22 18:20:12.445726+00');
+INSERT INTO public.audioctl_migrations (name, applied_at) VALUES ('0002_three_tables', '2026-11-22 18:20:12.449691+00');
+ALTER TABLE ONLY public.audio_files
+    ADD CONSTRAINT audio_files_filename_key UNIQUE (filename);
+ALTER TABLE ONLY public.audio_files
+    ADD CONSTRAINT audio_files_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY public.audioctl_migrations
+    ADD CONSTRAINT audioctl_migrations_pkey PRIMARY KEY (name);
+ALTER TABLE ONLY public.processing_queue
+    ADD CONSTRAINT processing_queue_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY public.processing_queue
+    ADD CONSTRAINT processing_queue_year_month_date_key UNIQUE (year, month, date);
+ALTER TABLE ONLY public.transcripts
+    ADD CONSTRAINT transcripts_audio_file_id_key UNIQUE (audio_file_id);
+ALTER TABLE ONLY public.transcripts
+    ADD CONSTRAINT transcripts_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY public.transcripts
+    ADD CONSTRAINT transcripts_audio_file_id_fkey FOREIGN KEY (audio_file_id) REFERENCES public.audio_files(id) ON DELETE CASCADE;

@@ -1,0 +1,98 @@
+SET statement_timeout = 0;
+SET lock_timeout = 0;
+SET idle_in_transaction_session_timeout = 0;
+SET client_encoding = 'UTF8';
+SET standard_conforming_strings = on;
+SELECT pg_catalog.set_config('search_path', '', false);
+SET check_function_bodies = false;
+SET xmloption = content;
+SET client_min_messages = warning;
+SET row_security = off;
+CREATE EXTENSION IF NOT EXISTS "uuid-ossp" WITH SCHEMA public;
+SET default_tablespace = '';
+SET default_table_access_method = heap;
+CREATE TABLE public.audio_files (
+    id uuid DEFAULT public.uuid_generate_v4() NOT NULL,
+    filename character varying(255) NOT NULL,
+    file_path character varying(500),
+    file_size_bytes bigint,
+    month integer NOT NULL,
+    date integer NOT NULL,
+    year integer NOT NULL,
+    location character varying(100),
+    classification character varying(100),
+    classification_probability numeric(3,2),
+    created_at timestamp without time zone DEFAULT CURRENT_TIMESTAMP,
+    updated_at timestamp without time zone DEFAULT CURRENT_TIMESTAMP,
+    slot text,
+    member text,
+    ordinal integer,
+    sha256 text
+);
+CREATE TABLE public.audioctl_migrations (
+    name text NOT NULL,
+    applied_at timestamp with time zone DEFAULT CURRENT_TIMESTAMP NOT NULL
+);
+CREATE TABLE public.processing_queue (
+    id uuid NOT NULL,
+    year integer NOT NULL,
+    month integer NOT NULL,
+    date integer NOT NULL,
+    location character varying(100),
+    status character varying(50) DEFAULT 'pending'::character varying,
+    transfer_start timestamp without time zone,
+    transfer_end timestamp without time zone,
+    transfer_task_id character varying(255),
+    processing_start timestamp without time zone,
+    processing_end timestamp without time zone,
+    slurm_job_id integer,
+    error_message text,
+    created_at timestamp without time zone DEFAULT CURRENT_TIMESTAMP,
+    updated_at timestamp without time zone DEFAULT CURRENT_TIMESTAMP
+);
+CREATE TABLE public.transcripts (
+    id uuid DEFAULT public.uuid_generate_v4() NOT NULL,
+    audio_file_id uuid NOT NULL,
+    transcript_text text NOT NULL,
+    word_count integer,
+    duration_seconds numeric(10,2),
+    created_at timestamp without time zone DEFAULT CURRENT_TIMESTAMP,
+    language text,
+    language_probability double precision,
+    segments jsonb,
+    flags text[],
+    model text
+);
+INSERT INTO public.audio_files (id, filename, file_path, file_size_bytes, month, date, year, location, classification, classification_probability, created_at, updated_at, slot, member, ordinal, sha256) VALUES ('fc0ed1bf-55a6-448e-bf3f-b79a2b3acafe', 'old.mp3', '/archive/old.mp3', NULL, 1, 25, 2025, 'Bern', NULL, 0.75, '2026-11-22 18:20:12.02538', '2026-11-22 18:20:12.02538', NULL, NULL, NULL, NULL);
+INSERT INTO public.audio_files (id, filename, file_path, file_size_bytes, month, date, year, location, classification, classification_probability, created_at, updated_at, slot, member, ordinal, sha256) VALUES ('2c0ec539-7d9d-4e9b-8479-b62e0346175e', 'a.mp3', NULL, NULL, 12, 31, 2024, 'Bern', NULL, NULL, '2026-11-22 18:20:12.02538', '2026-11-22 18:20:12.02538', NULL, NULL, NULL, NULL);
+INSERT INTO public.audio_files (id, filename, file_path, file_size_bytes, month, date, year, location, classification, classification_probability, created_at, updated_at, slot, member, ordinal, sha256) VALUES ('a1e69c3b-2132-4a91-8f91-bf492dbe0dab', 'b.mp3', NULL, NULL, 1, 25, 2025, NULL, NULL, NULL, '2026-11-22 18:20:12.035032', '2026-11-22 18:20:12.035032', '12_30', 'radio/b.mp3', 1, NULL);
+INSERT INTO public.audio_files (id, filename, file_path, file_size_bytes, month, date, year, location, classification, classification_probability, created_at, updated_at, slot, member, ordinal, sha256) VALUES ('ae50faf3-5e79-4932-afc6-e38acecea39b', '2025-01-25_12_30_radio_a.mp3', 'storage:/radio/a.opus', 9, 1, 25, 2025, NULL, NULL, NULL, '2026-11-22 18:20:12.035032', '2026-11-22 18:20:12.036614', '12_30', 'radio/a.mp3', 0, '0000000000000000000000000000000000000000000000000000000000000000');
+INSERT INTO public.audioctl_migrations (name, applied_at) VALUES ('0001_uuid_generate_v4', '2026-11-22 18:20:12.030787+00');
+INSERT INTO public.audioctl_migrations (name, applied_at) VALUES ('0002_three_tables', '2026-11-22 18:20:12.032601+00');
+INSERT INTO public.audioctl_migrations (name, applied_at) VALUES ('0003_clip_columns', '2026-11-22 18:20:12.032984+00');
+INSERT INTO public.audioctl_migrations (name, applied_at) VALUES ('0004_clip_key', '2026-11-22 18:20:12.033419+00');
+INSERT INTO public.audioctl_migrations (name, applied_at) VALUES ('0005_full_text', '2026-11-22 18:20:12.033898+00');
+INSERT INTO public.processing_queue (id, year, month, date, location, status, transfer_start, transfer_end, transfer_task_id, processing_start, processing_end, slurm_job_id, error_message, created_at, updated_at) VALUES ('f603b452-3c01-4b8c-8c85-04824f480909', 2024, 12, 31, 'Bern', 'completed', NULL, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-22 18:20:12.02538', '2026-11-22 18:20:12.02538');
+INSERT INTO public.processing_queue (id, year, month, date, location, status, transfer_start, transfer_end, transfer_task_id, processing_start, processing_end, slurm_job_id, error_message, created_at, updated_at) VALUES ('ae6bb8a1-3283-427b-b559-b9d301e39d6f', 2025, 1, 25, NULL, 'completed', NULL, NULL, NULL, '2026-11-22 18:20:12.036865', '2026-11-22 18:20:12.036865', NULL, NULL, '2026-11-22 18:20:12.036865', '2026-11-22 18:20:12.036865');
+INSERT INTO public.transcripts (id, audio_file_id, transcript_text, word_count, duration_seconds, created_at, language, language_probability, segments, flags, model) VALUES ('1514f2f3-b341-4d42-904e-d3b6d536857d', 'fc0ed1bf-55a6-448e-bf3f-b79a2b3acafe', 'words of old.mp3', 3, NULL, '2026-11-22 18:20:12.02538', NULL, NULL, NULL, NULL, NULL);
+INSERT INTO public.transcripts (id, audio_file_id, transcript_text, word_count, duration_seconds, created_at, language, language_probability, segments, flags, model) VALUES ('cb279642-a472-4a2b-815c-f2e9ecffd54d', '2c0ec539-7d9d-4e9b-8479-b62e0346175e', 'words of a.mp3', 3, NULL, '2026-11-22 18:20:12.02538', NULL, NULL, NULL, NULL, NULL);
+INSERT INTO public.transcripts (id, audio_file_id, transcript_text, word_count, duration_seconds, created_at, language, language_probability, segments, flags, model) VALUES ('44098a8c-d2c1-4822-9431-5fe0e0e8c645', 'a1e69c3b-2132-4a91-8f91-bf492dbe0dab', '', 0, NULL, '2026-11-22 18:20:12.035032', NULL, NULL, '[]', '{no_speech}', 'bundled');
+INSERT INTO public.transcripts (id, audio_file_id, transcript_text, word_count, duration_seconds, created_at, language, language_probability, segments, flags, model) VALUES ('f3b9eb54-ed48-4a6a-a127-6defe6259e8d', 'ae50faf3-5e79-4932-afc6-e38acecea39b', 'good morning', 2, 2.50, '2026-11-22 18:20:12.035032', 'en', 0.9, '[{"end": 2.5, "text": "good morning", "start": 0.0, "avg_logprob": -0.1, "temperature": 0.0, "no_speech_prob": 0.0, "compression_ratio": 1.0}]', '{}', 'bundled');
+ALTER TABLE ONLY public.audio_files
+    ADD CONSTRAINT audio_files_filename_key UNIQUE (filename);
+ALTER TABLE ONLY public.audio_files
+    ADD CONSTRAINT audio_files_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY public.audioctl_migrations
+    ADD CONSTRAINT audioctl_migrations_pkey PRIMARY KEY (name);
+ALTER TABLE ONLY public.processing_queue
+    ADD CONSTRAINT processing_queue_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY public.processing_queue
+    ADD CONSTRAINT processing_queue_year_month_date_key UNIQUE (year, month, date);
+ALTER TABLE ONLY public.transcripts
+    ADD CONSTRAINT transcripts_audio_file_id_key UNIQUE (audio_file_id);
+ALTER TABLE ONLY public.transcripts
+    ADD CONSTRAINT transcripts_pkey PRIMARY KEY (id);
+CREATE UNIQUE INDEX audio_files_clip_key ON public.audio_files USING btree (year, month, date, slot, member);
+CREATE INDEX transcripts_full_text ON public.transcripts USING gin (to_tsvector('simple'::regconfig, transcript_text));
+ALTER TABLE ONLY public.transcripts
+    ADD CONSTRAINT transcripts_audio_file_id_fkey FOREIGN KEY (audio_file_id) REFERENCES public.audio_files(id) ON DELETE CASCADE;

@@ -63,8 +63,19 @@ def clip_path(raw_name: str) -> str:
 
 def storage_folder(day: str, slot: str) -> str:
     """The folder of a slot below the destination, with its ``/`` at the end."""
+    return f"{day_folder(day)}{slot}/"
+
+
+def day_folder(day: str) -> str:
+    """That of all slots of a day."""
     year, month, date = day.split("-")
-    return f"audio/{year}/{month}/{date}/{slot}/"
+    return f"audio/{year}/{month}/{date}/"
+
+
+def slot_of(storage_path: str) -> str:
+    """The slot in whose folder a file lies; empty for one beside those folders."""
+    *folders, _ = storage_path.split("/")
+    return folders[4] if len(folders) > 4 else ""
 
 
 def storage_path(day: str, slot: str, name: str) -> str:

@@ -1,10 +1,14 @@
-"""Comparing what the journals say of a day with what is at the destination and in the database."""
+"""Comparing what the journals say of a day with themselves, the destination and the database.
+
+``audioctl.proof`` asks all of it of a day.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -13,8 +17,9 @@ import msgspec
 
 from audioctl.clips import ClipRecord, StoredFile
 from audioctl.database.rows import DayRow, member_key
-from audioctl.ledger.journal import journal_path
-from audioctl.ledger.transcripts import read_transcripts
+from audioctl.ledger.progress import ArchiveProgress
+from audioctl.ledger.transcripts import BatchTranscripts
+from audioctl.names import slot_of
 from audioctl.states import ClipState
 from audioctl.storage.destination import Destination, parse_destination
 
@@ -25,14 +30,21 @@ FETCHED_AT_ONCE = 500
 class Problem(StrEnum):
     """What can differ. The journal is the truth; everything else is compared with it."""
 
+    NOT_FINISHED = "archive not finished"
+    JOURNAL_DAMAGED = "journal damaged"
+    JOURNAL_INCOMPLETE = "journal incomplete"
+    CLIP_DOUBLED = "clip twice in the journal"
+    LEDGER = "ledger says something else"
     NOT_UPLOADED = "not uploaded"
     FILE_MISSING = "file missing"
     FILE_SIZE = "file has another size"
     FILE_CONTENT = "file has other contents"
     FILE_UNKNOWN = "file that no journal names"
     ROW_MISSING = "row missing"
+    ROW_DOUBLED = "clip has two rows"
     ROW_TEXT = "row has another text"
     ROW_PATH = "row has another file_path"
+    ROW_SIZE = "row has another file_size_bytes"
     ROW_UNKNOWN = "row that no journal names"
 
 
@@ -57,23 +69,59 @@ Lister = Callable[[Destination, str], Mapping[str, int]]
 Fetcher = Callable[[Destination, Sequence[str], Path], None]
 
 
-def expected_clips(state_dir: Path, day: str, slots: Iterable[str]) -> list[ExpectedClip]:
-    """Every stored clip of the day."""
+def expected_clips(slot: str, batches: Iterable[BatchTranscripts]) -> list[ExpectedClip]:
+    """Every stored clip of an archive."""
     expected = []
-    for slot in slots:
-        for batch in read_transcripts(journal_path(state_dir, day, slot)).values():
-            destination = parse_destination(batch.destination) if batch.destination else None
-            files = {file.ordinal: file for file in batch.files}
-            expected += [
-                ExpectedClip(slot, clip, files.get(clip.ordinal), destination)
-                for clip in batch.clips
-                if clip.state is ClipState.STORED
-            ]
+    for batch in batches:
+        destination = parse_destination(batch.destination) if batch.destination else None
+        files = {file.ordinal: file for file in batch.files}
+        expected += [
+            ExpectedClip(slot, clip, files.get(clip.ordinal), destination)
+            for clip in batch.clips
+            if clip.state is ClipState.STORED
+        ]
     return expected
 
 
-def compare_files(expected: Sequence[ExpectedClip], folders: Sequence[str], list_files: Lister) -> Iterator[Difference]:
-    """Missing, cut and unknown files. ``folders`` are the storage folders of the slots that were looked at."""
+def examine_journal(
+    slot: str, progress: ArchiveProgress, batches: Mapping[int, BatchTranscripts]
+) -> Iterator[Difference]:
+    """Whether a journal that can be read says all that it must, and nothing twice."""
+    for index, batch in batches.items():
+        counts = Counter(clip.state for clip in batch.clips)
+        told = progress.batches[index]
+        expected = {"stored": told.stored, "rejected": told.rejected, "skipped": told.skipped}
+        missing = [
+            f"{count} {state} but {counts[ClipState(state)]} told"
+            for state, count in expected.items()
+            if count != counts[ClipState(state)]
+        ]
+        if missing:
+            yield Difference(slot, "", Problem.JOURNAL_INCOMPLETE, f"batch {index}: {', '.join(missing)}")
+    if progress.read is not None:
+        lost = sorted(set(range(progress.read.batches)) - batches.keys())
+        if lost:
+            detail = f"{len(lost)} of {progress.read.batches} batches have no transcripts, the first is {lost[0]}"
+            yield Difference(slot, "", Problem.JOURNAL_INCOMPLETE, detail)
+    clips = [clip for batch in batches.values() for clip in batch.clips]
+    for clip, count in Counter(clip.member for clip in clips).items():
+        if count > 1:
+            yield Difference(slot, clip, Problem.CLIP_DOUBLED, f"{count} times")
+    for path, count in Counter(clip.storage_path for clip in clips if clip.storage_path is not None).items():
+        if count > 1:
+            yield Difference(slot, "", Problem.CLIP_DOUBLED, f"{count} clips have the file {path}")
+
+
+def compare_files(
+    expected: Sequence[ExpectedClip],
+    folders: Sequence[str],
+    list_files: Lister,
+    left_out: Collection[str] = (),
+) -> Iterator[Difference]:
+    """Missing, cut and unknown files below ``folders``, where all files of ``expected`` lie.
+
+    What is unknown is not told of the slots that were ``left_out``.
+    """
     yield from (Difference(clip.slot, clip.clip.member, Problem.NOT_UPLOADED) for clip in expected if clip.file is None)
     for destination, clips in _by_destination(expected).items():
         found: dict[str, int] = {}
@@ -87,7 +135,9 @@ def compare_files(expected: Sequence[ExpectedClip], folders: Sequence[str], list
                 detail = f"{size:,} bytes, not {file.size_bytes:,}"
                 yield Difference(clip.slot, clip.clip.member, Problem.FILE_SIZE, detail)
         for path in found:
-            yield Difference(path.split("/")[4], "", Problem.FILE_UNKNOWN, destination.file_path(path))
+            slot = slot_of(path)
+            if slot not in left_out:
+                yield Difference(slot, "", Problem.FILE_UNKNOWN, destination.file_path(path))
 
 
 def compare_contents(expected: Sequence[ExpectedClip], fetch_files: Fetcher) -> Iterator[Difference]:
@@ -103,25 +153,35 @@ def compare_contents(expected: Sequence[ExpectedClip], fetch_files: Fetcher) -> 
                         yield Difference(clip.slot, clip.clip.member, Problem.FILE_CONTENT)
 
 
-def compare_rows(
-    expected: Sequence[ExpectedClip], rows: Iterable[DayRow], slots: Sequence[str]
-) -> Iterator[Difference]:
-    """Missing, differing and unknown rows of these slots."""
+def compare_rows(expected: Sequence[ExpectedClip], rows: Iterable[DayRow]) -> Iterator[Difference]:
+    """Missing, differing, doubled and unknown ones among ``rows``, which are those of the slots of ``expected``."""
     wanted = {(clip.slot, member_key(clip.clip.member)): clip for clip in expected}
+    seen: set[tuple[str, str]] = set()
     for row in rows:
-        if row.slot not in slots:
-            continue
-        clip = wanted.pop((row.slot, row.member), None)
+        key = row.slot, row.member
+        clip = wanted.get(key)
         if clip is None:
             yield Difference(row.slot, row.member, Problem.ROW_UNKNOWN)
-            continue
-        if row.transcript_text != (clip.clip.text or "").replace("\0", ""):
-            yield Difference(row.slot, row.member, Problem.ROW_TEXT)
-        path = clip.destination.file_path(clip.file.path) if clip.destination and clip.file else None
-        if path is not None and row.file_path != path:
-            yield Difference(row.slot, row.member, Problem.ROW_PATH, row.file_path or "none")
-    for clip in wanted.values():
-        yield Difference(clip.slot, clip.clip.member, Problem.ROW_MISSING)
+        elif key in seen:
+            yield Difference(row.slot, row.member, Problem.ROW_DOUBLED)
+        else:
+            yield from _compare_row(clip, row)
+        seen.add(key)
+    for key, clip in wanted.items():
+        if key not in seen:
+            yield Difference(clip.slot, clip.clip.member, Problem.ROW_MISSING)
+
+
+def _compare_row(clip: ExpectedClip, row: DayRow) -> Iterator[Difference]:
+    if row.transcript_text != (clip.clip.text or "").replace("\0", ""):
+        detail = "no row in transcripts" if row.transcript_text is None else ""
+        yield Difference(row.slot, row.member, Problem.ROW_TEXT, detail)
+    if clip.destination is None or clip.file is None:
+        return
+    if row.file_path != clip.destination.file_path(clip.file.path):
+        yield Difference(row.slot, row.member, Problem.ROW_PATH, row.file_path or "none")
+    elif row.file_size_bytes != clip.file.size_bytes:
+        yield Difference(row.slot, row.member, Problem.ROW_SIZE, f"{row.file_size_bytes}, not {clip.file.size_bytes}")
 
 
 def _by_destination(expected: Iterable[ExpectedClip]) -> dict[Destination, list[tuple[ExpectedClip, StoredFile]]]:

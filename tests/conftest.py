@@ -20,4 +20,5 @@ pytest_plugins = [
     "state_folders",
     "uploads",
     "workspace",
+    "proved_days",  # behind those that it imports
 ]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,10 +14,10 @@ from audioctl.cli.output import Column, note, one_line, print_json, print_table
 from audioctl.days import parse_days, parse_slot
 from audioctl.errors import UsageError
 from audioctl.settings import Settings
-from audioctl.states import ArchiveState, ExitCode
+from audioctl.states import ExitCode
 
 if TYPE_CHECKING:
-    from audioctl.verification import Difference
+    from audioctl.proof import Proof
 
 JSON_SCHEMA = 1
 
@@ -38,21 +37,16 @@ def verify(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare journals, remote files and rows.
+    """Compare journals, the ledger, remote files and rows.
 
     Each difference is named; the journals are what the others are compared with.
     """
     slots = [parse_slot(text) for text in slot or []]
-    found: dict[str, list[Difference]] = {}
-    clips = 0
-    for day in parse_days(days):
-        of_day = _finished_slots(settings, day, slots)
-        if of_day:
-            checked, found[day] = _verify_day(settings, day, of_day, checksum)
-            clips += checked
-    if not found:
+    proofs = [proof for day in parse_days(days) if (proof := prove(settings, day, slots, checksum=checksum))]
+    if not proofs:
         raise UsageError(f"Nothing of {days} is there to verify.", hint="`audioctl status` shows what was worked on.")
-    differences = [(day, difference) for day, of_day in found.items() for difference in of_day]
+    clips = sum(proof.clips for proof in proofs)
+    differences = [(proof.day, difference) for proof in proofs for difference in proof.differences]
     if as_json:
         print_json(
             {
@@ -69,43 +63,21 @@ def verify(
         print_table(
             columns, [[day, d.slot, one_line(d.member), d.problem, one_line(d.detail)] for day, d in differences]
         )
-    compared = "journals, files and rows" if settings.database.enabled else "journals and files"
+    compared = "journals, ledger, files and rows" if settings.database.enabled else "journals, ledger and files"
     note(f"{clips:,} clips, {len(differences):,} differences between {compared}.")
     if differences:
         raise typer.Exit(ExitCode.LOOK)
 
 
-def _finished_slots(settings: Settings, day: str, slots: list[str]) -> list[str]:
-    """Archives that are being worked on are left out: they change while we look."""
+def prove(settings: Settings, day: str, slots: Sequence[str], *, checksum: bool) -> Proof | None:
+    """What can be proved of the day now; ``None`` where there is nothing to look at."""
+    from audioctl.ledger.comparison import day_content
     from audioctl.ledger.queries import one_day
+    from audioctl.proof import DayToProve, prove_day
 
     with fresh_ledger(settings):
         status = one_day(day)
-    archives = [archive for archive in (status.archives or [] if status else []) if archive.attempt]
-    chosen = [archive for archive in archives if not slots or archive.slot in slots]
-    if running := [archive.slot for archive in chosen if archive.state is ArchiveState.RUNNING]:
-        note(f"Still being worked on and left out: {', '.join(running)}.")
-    return [archive.slot for archive in chosen if archive.state is not ArchiveState.RUNNING]
-
-
-def _verify_day(settings: Settings, day: str, slots: list[str], checksum: bool) -> tuple[int, list[Difference]]:
-    from audioctl.database.connection import connect
-    from audioctl.database.rows import read_day
-    from audioctl.names import storage_folder
-    from audioctl.storage.listing import fetch, list_remote
-    from audioctl.verification import compare_contents, compare_files, compare_rows, expected_clips
-
-    upload = settings.upload
-    ssh: dict[str, Any] = {
-        "ssh_key": Path(upload.ssh_key) if upload.ssh_key else None,
-        "ssh_options": upload.ssh_options,
-    }
-    expected = expected_clips(Path(settings.paths.state_dir), day, slots)
-    folders = [storage_folder(day, slot) for slot in slots]
-    differences = list(compare_files(expected, folders, partial(list_remote, **ssh)))
-    if checksum:
-        differences += compare_contents(expected, partial(fetch, **ssh))
-    if settings.database.enabled:
-        with connect(service=settings.database.service, application_name="audioctl/verify") as connection:
-            differences += compare_rows(expected, read_day(connection, day), slots)
-    return len(expected), differences
+        wanted = DayToProve(day, (status.archives or []) if status else [], day_content(day), slots)
+    if wanted.at_work:
+        note(f"Still being worked on and left out: {', '.join(wanted.at_work)}.")
+    return prove_day(wanted, settings, checksum=checksum) if wanted.to_look_at else None

@@ -24,6 +24,11 @@ class BatchTranscripts:
 
 def read_transcripts(journal: Path) -> dict[int, BatchTranscripts]:
     """Every transcribed batch of an archive by index; a batch that was done again counts as it was done last."""
+    return read_archive(journal)[1]
+
+
+def read_archive(journal: Path) -> tuple[ArchiveProgress, dict[int, BatchTranscripts]]:
+    """What the whole journal adds up to, and every transcribed batch, as ``read_transcripts`` gives them."""
     progress = ArchiveProgress()
     clips: dict[int, dict[int, ClipRecord]] = {}
     uploads: dict[int, BatchUploaded] = {}
@@ -42,4 +47,4 @@ def read_transcripts(journal: Path) -> dict[int, BatchTranscripts]:
             batches[index] = BatchTranscripts(index, [clip for _, clip in sorted(clips[index].items())])
             if batch.state(Stage.UPLOAD) is StageState.DONE:
                 batches[index].destination, batches[index].files = uploads[index].destination, uploads[index].files
-    return batches
+    return progress, batches

@@ -11,7 +11,7 @@ import pytest
 from audioctl.demo import make_demo_day
 
 DAY = "2025-01-25"
-COMMANDS = ("submit-day", "submit-tar", "resume", "process-tar", "status", "export", "verify", "init", "demo")
+COMMANDS = ("submit-day", "submit-tar", "resume", "process-tar", "status", "export", "verify", "clean", "init", "demo")
 HEAVY_LIBRARIES = ("torch", "faster_whisper", "ctranslate2", "av", "soundfile", "numpy", "psycopg", "peewee")
 
 

@@ -17,8 +17,9 @@ def start_holder(root: Path) -> subprocess.Popen[str]:
         "import sys, time; from pathlib import Path; from audioctl.pipeline.scratch import scratch_folder\n"
         "with scratch_folder(Path(sys.argv[1])) as folder: (folder / 'file').touch(); time.sleep(1000)"
     )
+    before = len(list(root.glob("*/file")))
     process = subprocess.Popen([sys.executable, "-c", program, str(root)], text=True)
-    wait_until(lambda: list(root.glob("*/file")), "the other job's file")
+    wait_until(lambda: len(list(root.glob("*/file"))) > before, "the other job's file")
     return process
 
 

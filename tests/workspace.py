@@ -151,13 +151,12 @@ class Workspace:
             command,
             cwd=self.folder,
             env=own,
-            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
             preexec_fn=limit,
-            **popen,
+            **{"stdin": subprocess.DEVNULL, **popen},
         )
 
     def write_configuration(self) -> Path:

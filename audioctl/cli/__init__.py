@@ -14,6 +14,7 @@ import typer
 from audioctl import __version__
 from audioctl.cli import (
     cancel,
+    clean,
     config,
     database,
     demo,
@@ -41,7 +42,7 @@ _EPILOG = (
 
 
 _GROUPS = (
-    *(submit, process, status, cancel, logs, export, search, verify, doctor, model, config, database, ledger),
+    *(submit, process, status, cancel, logs, export, search, verify, clean, doctor, model, config, database, ledger),
     *(demo, finish),
 )
 """In the order of the help."""

@@ -31,12 +31,11 @@ def scratch_folder(root: Path) -> Iterator[Path]:
     A living job holds a lock on its folder, which the kernel lets go however the job ends; unlike a process id, it
     means the same in every container. Raises ScratchError when the folder cannot be made.
     """
-    prefix = f"audioctl.{socket.gethostname()}."
     try:
         root.mkdir(parents=True, exist_ok=True)
-        for leftover in root.glob(f"{prefix}*"):
-            _remove_if_dead(leftover)
-        folder, lock = _locked_folder(root, prefix)
+        for leftover in leftovers(root):
+            remove_leftover(leftover)
+        folder, lock = _locked_folder(root)
     except OSError as error:
         raise ScratchError(
             f"No scratch folder can be made in {root}: {error.strerror}.",
@@ -49,9 +48,24 @@ def scratch_folder(root: Path) -> Iterator[Path]:
         os.close(lock)
 
 
-def _locked_folder(root: Path, prefix: str) -> tuple[Path, int]:
+def leftovers(root: Path) -> list[Path]:
+    """The folders of dead jobs of this node below ``root``."""
+    return [folder for folder in sorted(root.glob(f"{_prefix()}*")) if _is_dead(folder)]
+
+
+def remove_leftover(folder: Path) -> None:
+    """Unless a job lives in it, after all, or it is not ours to remove."""
+    with suppress(OSError), _locked_if_dead(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _prefix() -> str:
+    return f"audioctl.{socket.gethostname()}."
+
+
+def _locked_folder(root: Path) -> tuple[Path, int]:
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=root))
+        folder = Path(tempfile.mkdtemp(prefix=_prefix(), dir=root))
         try:
             lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except FileNotFoundError:
@@ -63,11 +77,18 @@ def _locked_folder(root: Path, prefix: str) -> tuple[Path, int]:
         os.close(lock)
 
 
-def _remove_if_dead(folder: Path) -> None:
-    with suppress(OSError):  # another user's, already removed, or locked by the living
-        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
-        finally:
-            os.close(lock)
+def _is_dead(folder: Path) -> bool:
+    with suppress(OSError), _locked_if_dead(folder):
+        return True
+    return False
+
+
+@contextmanager
+def _locked_if_dead(folder: Path) -> Iterator[None]:
+    """Raises OSError where the folder is another user's, already removed, or locked by the living."""
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(lock)

@@ -120,11 +120,12 @@ def _archives(settings: Settings) -> Finding | str:
 def _destination(settings: Settings) -> str:
     from audioctl.storage.check import check_destination
     from audioctl.storage.destination import parse_destination
+    from audioctl.storage.ssh import all_ssh_options
 
     upload = settings.upload
     destination = parse_destination(upload.destination)
     check_destination(
-        destination, ssh_key=Path(upload.ssh_key) if upload.ssh_key else None, ssh_options=upload.ssh_options
+        destination, ssh_key=Path(upload.ssh_key) if upload.ssh_key else None, ssh_options=all_ssh_options(upload)
     )
     return f"{destination} takes files."
 

@@ -13,6 +13,7 @@ from audioctl.clock import utc_now
 from audioctl.errors import LedgerError
 from audioctl.ledger.lease import STALE_AFTER_SECONDS
 from audioctl.ledger.queries import ArchiveStatus, DayStatus, Totals
+from audioctl.permissions import open_private
 from audioctl.runs import Run
 from audioctl.states import ArchiveState, ExitCode, Outcome
 from audioctl.submission import Decision
@@ -143,7 +144,8 @@ def write_summary(folder: Path, summary: Summary) -> Path:
     path = folder / SUMMARY_FILE
     unfinished = path.with_name(f".{path.name}")
     try:
-        unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
+        with open(unfinished, "wb", opener=open_private) as file:
+            file.write(msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
         unfinished.replace(path)
     except OSError as error:
         raise LedgerError(f"{path} cannot be written: {error.strerror}.", hint="Check paths.state_dir.") from error

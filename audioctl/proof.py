@@ -21,6 +21,7 @@ from audioctl.names import day_folder, storage_folder
 from audioctl.settings import Settings
 from audioctl.states import ArchiveState
 from audioctl.storage.listing import fetch, list_remote
+from audioctl.storage.ssh import all_ssh_options
 from audioctl.verification import (
     Difference,
     ExpectedClip,
@@ -85,7 +86,7 @@ def prove_day(wanted: DayToProve, settings: Settings, *, checksum: bool) -> Proo
     upload = settings.upload
     ssh: dict[str, Any] = {
         "ssh_key": Path(upload.ssh_key) if upload.ssh_key else None,
-        "ssh_options": upload.ssh_options,
+        "ssh_options": all_ssh_options(upload),
     }
     folders = [storage_folder(wanted.day, slot) for slot in sorted(looked_at)]
     if not wanted.slots:

@@ -13,6 +13,7 @@ import msgspec
 
 from audioctl import __version__
 from audioctl.errors import LedgerError
+from audioctl.permissions import make_folder, make_own_folder, open_private
 
 RUN_FILE = "run.json"
 CONFIG_FILE = "config.toml"
@@ -69,10 +70,16 @@ def write_run(folder: Path, run: Run, files: Mapping[str, str]) -> None:
     """Write a run with its files (scripts, frozen settings). The folder is there when all of it is."""
     unfinished = folder.with_name(f".{folder.name}")
     try:
-        (unfinished / "logs").mkdir(parents=True)
+        make_own_folder(unfinished)  # what is in it is run as whoever has submitted it
+        make_folder(unfinished / "logs")
+        for archive in run.archives:
+            # The shell that redirects to it would make it readable for others.
+            with open(log_path(unfinished, archive.slot), "xb", opener=open_private):
+                pass
         for name, content in files.items():
-            (unfinished / name).write_text(content, encoding="utf-8", errors="surrogateescape")
-        with (unfinished / RUN_FILE).open("wb") as file:
+            with open(unfinished / name, "w", encoding="utf-8", errors="surrogateescape", opener=open_private) as text:
+                text.write(content)
+        with open(unfinished / RUN_FILE, "wb", opener=open_private) as file:
             file.write(msgspec.json.format(msgspec.json.encode(run)) + b"\n")
             file.flush()
             os.fsync(file.fileno())
@@ -104,7 +111,8 @@ def is_cancelled(folder: Path) -> bool:
 def mark_cancelled(folder: Path) -> None:
     """Raises LedgerError."""
     try:
-        (folder / CANCELLED_FILE).touch()
+        with open(folder / CANCELLED_FILE, "ab", opener=open_private):
+            pass
     except OSError as error:
         raise LedgerError(
             f"{folder / CANCELLED_FILE} cannot be written: {error.strerror}.", hint="Is it your run?"

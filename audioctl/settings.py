@@ -248,6 +248,13 @@ class Upload(Struct, frozen=True, forbid_unknown_fields=True):
     ssh_options: Annotated[
         Texts, Meta(description='Options for ssh, as after `ssh -o`: ["Port=2222", "ProxyJump=gate"].')
     ] = ()
+    accept_new_host_keys: Annotated[
+        bool,
+        Meta(
+            description="Accept the key that a server shows when it is seen for the first time. A key that has changed "
+            "is never accepted."
+        ),
+    ] = False
 
 
 class Database(Struct, frozen=True, forbid_unknown_fields=True):

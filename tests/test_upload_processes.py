@@ -1,5 +1,6 @@
 """The processes of an upload: the ssh connections that calls share, the ends of what runs, missing and old programs."""
 
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -46,7 +47,7 @@ def test_many_calls_need_one_login(sshd: Sshd, tmp_path: Path, make_files: MakeF
 
 
 def test_one_connection_carries_no_more_sessions_than_sshd_allows(sshd: Sshd, tmp_path: Path) -> None:
-    processes = Processes()
+    processes = Processes(os.environ)
     with ExitStack() as stack:
         connections = SharedConnections(
             parse_destination(f"{sshd.login}:{tmp_path}"),

@@ -16,6 +16,7 @@ from audioctl.cli.arguments import ArchiveArgument, DayArgument, JsonOption, Slo
 from audioctl.cli.flags import PIPELINE_KEYS, settings_flags
 from audioctl.cli.output import audio_hours, duration, note, one_line, print_json, print_line
 from audioctl.days import parse_day, parse_slot
+from audioctl.environment import secrets_taken
 from audioctl.joblog import JobLog
 from audioctl.settings import Settings
 from audioctl.states import ExitCode, Stage
@@ -117,7 +118,10 @@ def _run_job(job: ArchiveJob, settings: Settings, log: JobLog | None) -> tuple[A
         if log is not None:
             log.attempt = attempt
 
-    with progress_display(job.path.name, counters, database=settings.database.enabled, say=say) as display:
+    with (
+        secrets_taken(os.environ) as secrets,
+        progress_display(job.path.name, counters, database=settings.database.enabled, say=say) as display,
+    ):
 
         def work() -> ArchiveProgress:
             # Only now, when signals are heard already: these bring in what takes a second to import.
@@ -130,6 +134,7 @@ def _run_job(job: ArchiveJob, settings: Settings, log: JobLog | None) -> tuple[A
                 drain,
                 display.notify,
                 attempt_began,
+                secrets,
             )
             return process_archive(job, settings, around)
 

@@ -6,17 +6,19 @@ read differently from what its writer meant (and then quote) is refused before l
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import PGconn
 
+from audioctl.environment import DATABASE_CREDENTIALS, DATABASE_PASSWORD
 from audioctl.errors import ConfigurationError, RecordError, SchemaError
 from audioctl.states import ExitCode
 
-CREDENTIALS_VARIABLE = "DB_CREDS"
+CREDENTIALS_VARIABLE = DATABASE_CREDENTIALS
 
 CONNECT_TIMEOUT_SECONDS = 10
 """Where neither the connection string nor PGCONNECT_TIMEOUT says otherwise."""
@@ -81,14 +83,19 @@ _DIAGNOSES = (
 )
 
 
-def connect(*, service: str = "", application_name: str = "audioctl") -> psycopg.Connection:
+def connect(
+    *, service: str = "", application_name: str = "audioctl", secrets: Mapping[str, str] = os.environ
+) -> psycopg.Connection:
     """A connection in autocommit mode, in UTF-8; ``with connection.transaction()`` makes a transaction.
 
     DB_CREDS, a libpq connection string in the environment, wins over ``service``, a section of libpq's service
-    file; with neither, libpq decides (PG* variables, ~/.pgpass). Raises ConfigurationError when DB_CREDS cannot be
+    file; with neither, libpq decides (PG* variables, ~/.pgpass). ``secrets`` are those of the environment, in which
+    they may not be any more. Raises ConfigurationError when DB_CREDS cannot be
     read, RecordRefusedError when the server says no, RecordError when it does not answer.
     """
-    parameters = _parameters(service)
+    parameters = _parameters(service, secrets)
+    if DATABASE_PASSWORD in secrets and not _has_password(parameters):
+        parameters["password"] = secrets[DATABASE_PASSWORD]
     if "connect_timeout" not in parameters and "PGCONNECT_TIMEOUT" not in os.environ:
         parameters["connect_timeout"] = CONNECT_TIMEOUT_SECONDS
     parameters.setdefault("tcp_user_timeout", _UNANSWERED_MILLISECONDS)
@@ -112,8 +119,8 @@ def record_errors() -> Iterator[None]:
         raise _in_words(error) from error
 
 
-def _parameters(service: str) -> dict[str, object]:
-    credentials = os.environ.get(CREDENTIALS_VARIABLE)
+def _parameters(service: str, secrets: Mapping[str, str]) -> dict[str, object]:
+    credentials = secrets.get(CREDENTIALS_VARIABLE)
     if not credentials:
         return {"service": service} if service else {}
     parameters = _parsed(credentials)
@@ -125,6 +132,19 @@ def _parameters(service: str) -> dict[str, object]:
             f"{CREDENTIALS_VARIABLE} is not a connection string that libpq can read.", hint=_ENCODE_HINT
         )
     return parameters
+
+
+def _has_password(parameters: dict[str, object]) -> bool:
+    """Whether libpq finds one in these, in the service that they or PGSERVICE name, or in the environment.
+
+    Nobody but libpq reads service files, and it tells only of a connection: this one goes nowhere.
+    """
+    nowhere = make_conninfo("", **{**parameters, "host": "/", "hostaddr": ""})  # type: ignore[arg-type]
+    connection = PGconn.connect_start(nowhere.encode())
+    try:
+        return any(option.keyword == b"password" and option.val for option in connection.info)
+    finally:
+        connection.finish()
 
 
 def _parsed(credentials: str) -> dict[str, object] | None:

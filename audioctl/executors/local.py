@@ -23,6 +23,7 @@ from audioctl.executors.base import Submitted
 from audioctl.jobs import JobKey, JobPhase, JobStatus
 from audioctl.ledger.lease import live_holder
 from audioctl.ledger.lines import whole_lines
+from audioctl.permissions import open_private
 from audioctl.processes import boot_id
 from audioctl.runs import JOB_SCRIPT, Run, RunArchive, run_folder
 from audioctl.settings import Settings
@@ -61,7 +62,7 @@ class LocalExecutor:
             raise AudioctlError("The jobs cannot be started: there is no bash.", hint="Install it, or mend your PATH.")
         log = folder / SUPERVISOR_LOG
         try:
-            with log.open("ab") as output:
+            with open(log, "ab", opener=open_private) as output:
                 starter = subprocess.Popen(
                     [sys.executable, "-P", "-m", "audioctl.executors.supervisor", str(folder)],
                     stdin=subprocess.DEVNULL,

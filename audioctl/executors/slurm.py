@@ -22,6 +22,7 @@ from audioctl.executors.slurm_jobs import ArrayOfRun, Tasks
 from audioctl.executors.slurm_jobs import look as look_at_arrays
 from audioctl.executors.slurm_words import JOB_NAME_PREFIX
 from audioctl.jobs import UNKNOWN, JobKey, JobStatus
+from audioctl.permissions import open_private
 from audioctl.processes import user_name
 from audioctl.runs import Run, run_folder
 from audioctl.settings import Settings
@@ -218,7 +219,8 @@ def _write_number(folder: Path, part: str, number: str) -> None:
     path = _number_path(folder, part)
     unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        unfinished.write_text(f"{number}\n", encoding="ascii")
+        with open(unfinished, "w", encoding="ascii", opener=open_private) as file:
+            file.write(f"{number}\n")
         unfinished.replace(path)
     except OSError as error:
         raise LedgerError(f"{path} cannot be written: {error.strerror}.", hint="Check paths.state_dir.") from error

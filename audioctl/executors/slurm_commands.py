@@ -10,6 +10,7 @@ import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 
+from audioctl.environment import SLURM_TOKEN, without_secrets
 from audioctl.errors import SchedulerError, SchedulerSilentError
 
 QUESTION_TIMEOUT_SECONDS = 45.0
@@ -18,7 +19,7 @@ QUESTION_TIMEOUT_SECONDS = 45.0
 SUBMISSION_TIMEOUT_SECONDS = 200.0
 """sbatch itself tries for two minutes where the cluster has as many jobs as it takes."""
 
-_KEPT = {"SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT"}
+_KEPT = {"SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", SLURM_TOKEN}
 """Which cluster is meant, and who we are. Every other SLURM_ variable is about a job that we may be part of."""
 
 _OURS = {
@@ -80,7 +81,8 @@ def slurm(*command: str, timeout_seconds: float = QUESTION_TIMEOUT_SECONDS) -> s
             encoding="utf-8",
             errors="surrogateescape",
             timeout=timeout_seconds,
-            env=environment(os.environ),
+            # sbatch hands all of it on to the job, which has to reach the database and the storage server.
+            env=environment(os.environ if program == "sbatch" else without_secrets(os.environ, SLURM_TOKEN)),
         )
     except FileNotFoundError:
         raise SchedulerError(

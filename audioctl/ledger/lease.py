@@ -27,6 +27,7 @@ import msgspec
 from audioctl.clock import utc_now
 from audioctl.errors import ArchiveBusyError, JournalError, LeaseLostError
 from audioctl.node import node_name
+from audioctl.permissions import make_folder, open_private
 from audioctl.processes import boot_id, is_running, process_started
 
 HEARTBEAT_SECONDS = 15.0
@@ -171,9 +172,9 @@ def _trouble_told(path: Path, doing: str) -> Iterator[None]:
 def _create(path: Path, holder: LeaseHolder) -> int | None:
     """An open lease of ours; ``None`` when there is one already."""
     with _trouble_told(path, "made"):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            descriptor = open_private(str(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         except FileExistsError:
             return None
         try:

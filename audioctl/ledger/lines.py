@@ -10,6 +10,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from audioctl.permissions import open_private
+
 _BLOCK_BYTES = 64 * 1024
 
 
@@ -27,7 +29,7 @@ def whole_lines(path: Path, offset: int = 0) -> Iterator[tuple[bytes, int]]:
 def open_for_lines(path: Path) -> int:
     """A descriptor for ``append_lines``; a file that is made for it survives a power cut. Raises OSError."""
     created = not path.exists()
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+    descriptor = open_private(str(path), os.O_RDWR | os.O_CREAT | os.O_APPEND)
     if created:
         _sync_folder(path.parent)
         _sync_folder(path.parent.parent)

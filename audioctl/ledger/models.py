@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from peewee import (
@@ -21,6 +21,7 @@ from peewee import (
 
 from audioctl.errors import LedgerError
 from audioctl.ledger.migrations import migrate
+from audioctl.permissions import open_private
 from audioctl.states import ArchiveState
 
 BUSY_TIMEOUT_SECONDS = 30.0
@@ -182,6 +183,8 @@ def empty_ledger(state_dir: Path) -> None:
 
 def _database(path: Path, busy_timeout_seconds: float) -> SqliteDatabase:
     if _is_writable(path):
+        with suppress(OSError):  # SQLite says better what is wrong, and gives its journal the mode of this file
+            os.close(open_private(str(path), os.O_WRONLY | os.O_CREAT))
         # A rollback journal and full sync: write-ahead logs need shared memory, which network file systems lack.
         pragmas = {"journal_mode": "delete", "synchronous": "full"}
         return SqliteDatabase(str(path), pragmas=pragmas, timeout=busy_timeout_seconds)

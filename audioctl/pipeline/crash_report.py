@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from audioctl.errors import JournalError
+from audioctl.permissions import open_private
 
 
 def crash_path(journal: Path) -> Path:
@@ -28,7 +29,7 @@ def crash_report(path: Path) -> Iterator[bool]:
     was_enabled = faulthandler.is_enabled()
     try:
         crashed = path.exists() and path.stat().st_size > 0
-        report = path.open("wb")
+        report = open(path, "wb", opener=open_private)  # noqa: SIM115 - closed below
     except OSError as error:
         raise JournalError(f"{path} cannot be written: {error.strerror}.", hint="Check paths.state_dir.") from error
     with report:

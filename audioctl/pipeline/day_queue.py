@@ -7,9 +7,10 @@ at that moment, the next job of the day sets it right.
 
 from __future__ import annotations
 
+import os
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,7 +36,9 @@ _STATUS_BY_WEIGHT = (
 
 
 @contextmanager
-def told_queue(job: ArchiveJob, settings: Settings, notify: Callable[[str], None]) -> Iterator[None]:
+def told_queue(
+    job: ArchiveJob, settings: Settings, notify: Callable[[str], None], secrets: Mapping[str, str] = os.environ
+) -> Iterator[None]:
     """Tells the queue before and after the block, where there is a database. Never fails, and delays nothing."""
     if not settings.database.enabled:
         yield
@@ -44,7 +47,9 @@ def told_queue(job: ArchiveJob, settings: Settings, notify: Callable[[str], None
 
     def tell(status: QueueStatus, error: str | None = None) -> None:
         try:
-            with connect(service=settings.database.service, application_name=f"audioctl/{job.day}") as connection:
+            with connect(
+                service=settings.database.service, application_name=f"audioctl/{job.day}", secrets=secrets
+            ) as connection:
                 update_queue(connection, job.day, status, slurm_job_id=_slurm_number(job.job_id), error_message=error)
         except AudioctlError as trouble:
             notify(f"processing_queue was not told that {job.day} is {status}: {trouble.message}")

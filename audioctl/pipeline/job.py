@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from audioctl.engines.base import Engine
@@ -29,10 +30,12 @@ def _tell_nobody(attempt: int) -> None:
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What the work is given. ``load_engine`` is called only if something has to be transcribed; ``notify`` takes
-    messages for a person, from any thread; ``attempt_began`` hears the number of the attempt."""
+    messages for a person, from any thread; ``attempt_began`` hears the number of the attempt; ``secrets`` are
+    those of the environment, in which they may not be any more."""
 
     load_engine: Callable[[], Engine]
     counters: Counters
     drain: DrainRequest
     notify: Callable[[str], None]
     attempt_began: Callable[[int], None] = _tell_nobody
+    secrets: Mapping[str, str] = field(default_factory=lambda: os.environ)

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from audioctl.environment import without_secrets
+
 _STREAM_HEADER_BYTES = 12
 _BLOCK_FLAGS_AT = _STREAM_HEADER_BYTES + 1
 _BOTH_SIZES = 0xC0
@@ -56,7 +58,7 @@ class XzProcess:
                 stdin=self._input,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env={**os.environ, "LC_ALL": "C"},
+                env={**without_secrets(os.environ), "LC_ALL": "C"},
             )
 
     def __enter__(self) -> Self:

@@ -41,6 +41,7 @@ from audioctl.pipeline.waiting import acquire_patiently
 from audioctl.settings import Settings
 from audioctl.states import ClipState
 from audioctl.storage.destination import Destination, parse_destination
+from audioctl.storage.ssh import all_ssh_options
 
 __all__ = ["ArchiveJob", "Surroundings", "process_archive"]
 
@@ -65,7 +66,10 @@ def process_archive(job: ArchiveJob, settings: Settings, around: Surroundings) -
         crash_report(crash_path(journal)) as after_crash,
     ):
         log = ProgressLog(writer, read_progress(journal))
-        with told_queue(job, settings, around.notify), attempt(log, job, settings, after_crash) as started:
+        with (
+            told_queue(job, settings, around.notify, around.secrets),
+            attempt(log, job, settings, after_crash) as started,
+        ):
             around.attempt_began(started.attempt)
             owing = {
                 index: found
@@ -127,7 +131,8 @@ class _ArchiveRun:
             attempts=upload.attempts,
             files_per_call=upload.files_per_call,
             ssh_key=Path(upload.ssh_key) if upload.ssh_key else None,
-            ssh_options=upload.ssh_options,
+            ssh_options=all_ssh_options(upload),
+            secrets=self.around.secrets,
         )
 
     def _effects(self, uploader: Uploader) -> Effects:
@@ -138,6 +143,7 @@ class _ArchiveRun:
                 connect,
                 service=self.settings.database.service,
                 application_name=f"audioctl/{job.day}/{job.slot}",
+                secrets=around.secrets,
             )
             new_recorder = partial(Recorder, connection, job.day, job.slot, on_trouble=around.notify)
         return Effects(self.log, uploader, new_recorder, self.destination, around.counters, around.drain, around.notify)

@@ -3,9 +3,10 @@
 A file counts as arrived when rsync has said 0 for a call that held it, never before. Nothing here deletes a file.
 """
 
+import os
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,9 +54,10 @@ class Uploader:
         files_per_call: int = 200,
         ssh_key: Path | None = None,
         ssh_options: Sequence[str] = (),
+        secrets: Mapping[str, str] = os.environ,
         first_pause_seconds: float = 1.0,
     ) -> None:
-        self._client = RsyncClient(destination, ssh_key=ssh_key, ssh_options=ssh_options)
+        self._client = RsyncClient(destination, ssh_key=ssh_key, ssh_options=ssh_options, secrets=secrets)
         self._timeout_seconds = upload_timeout_seconds
         self._attempts = attempts
         self._files_per_call = files_per_call

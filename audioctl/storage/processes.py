@@ -6,7 +6,7 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -28,9 +28,14 @@ class Finished:
 
 
 class Processes:
-    """Runs programs for many threads; ``stop`` ends those that run and keeps others from starting."""
+    """Runs programs for many threads, with the variables of ``environment``.
 
-    def __init__(self) -> None:
+    ``stop`` ends those that run and keeps others from starting.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        # Messages are matched below and shown to people: one language, plain escapes. And there is nobody to ask.
+        self._environment = {**environment, "LC_ALL": "C", "SSH_ASKPASS_REQUIRE": "never"}
         self._changed = threading.Condition()
         self._stopped = False
 
@@ -55,8 +60,7 @@ class Processes:
                     stdout=stdout,
                     stderr=stderr,
                     start_new_session=True,
-                    # Messages are matched below and shown to people: one language, plain escapes.
-                    env={**os.environ, "LC_ALL": "C"},
+                    env=self._environment,
                 )
             timed_out, stopped = self._wait(process, timeout_seconds)
             stdout.seek(0)

@@ -8,13 +8,14 @@ import os
 import re
 import shlex
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from audioctl.clips import OpusFile
+from audioctl.environment import RSYNC_PASSWORD, SSH_AGENT, without_secrets
 from audioctl.storage.destination import Destination, Kind
 from audioctl.storage.failures import PARTIAL, PartialTransferError, explain, reason_for
 from audioctl.storage.processes import Finished, Processes, require_program
@@ -24,6 +25,8 @@ _COMMON = ("rsync", "--from0", "--no-implied-dirs")
 # Opus does not compress any further, and a file that is not there yet has no parts to compare.
 _SEND = ("--copy-links", "--times", "--whole-file", "--chmod=Fa=rw")
 """``Fa=rw``: the umask over there decides about new files, not that of the scratch folder."""
+
+_NEEDED_SECRETS = {Kind.LOCAL: (), Kind.SSH: (SSH_AGENT,), Kind.DAEMON: (RSYNC_PASSWORD,)}
 
 _NO_MKPATH = "--mkpath: unknown option"
 _MISSING_ROOT = re.compile(r'change_dir ".*" .*failed: .*\(2\)$', re.MULTILINE)
@@ -37,17 +40,23 @@ def check_rsync() -> None:
 class RsyncClient:
     """A context manager; its methods may be called from many threads.
 
+    ``secrets`` are those of the environment, in which they may not be any more; rsync gets what ``destination`` needs.
     Raises ConfigurationError when rsync, or the ssh that ``destination`` needs, is missing here.
     """
 
     def __init__(
-        self, destination: Destination, *, ssh_key: Path | None = None, ssh_options: Sequence[str] = ()
+        self,
+        destination: Destination,
+        *,
+        ssh_key: Path | None = None,
+        ssh_options: Sequence[str] = (),
+        secrets: Mapping[str, str] = os.environ,
     ) -> None:
         check_rsync()
         if destination.kind is Kind.SSH:
             check_ssh()
         self.destination = destination
-        self._processes = Processes()
+        self._processes = Processes(without_secrets({**os.environ, **secrets}, *_NEEDED_SECRETS[destination.kind]))
         self._private = private_folder()
         self._folder = Path(self._private.name)
         self._has_mkpath = True

@@ -9,12 +9,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from audioctl.environment import without_secrets
+from audioctl.settings import Upload
 from audioctl.storage.destination import Destination
 from audioctl.storage.failures import explain
 from audioctl.storage.processes import Finished, Processes, require_program
 
 SESSIONS_PER_CONNECTION = 8
 """sshd refuses more than 10 on one connection (``MaxSessions`` of sshd_config(5)); some sites allow others in too."""
+
+ACCEPT_NEW = "StrictHostKeyChecking=accept-new"
 
 CONNECT_SECONDS = 20
 _IDLE_SECONDS = 60
@@ -37,13 +41,20 @@ def private_folder() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="audioctl-", dir=parent)
 
 
+def all_ssh_options(upload: Upload) -> tuple[str, ...]:
+    """``ssh_options`` of the settings, and what their ``accept_new_host_keys`` means to ssh."""
+    return (*upload.ssh_options, ACCEPT_NEW) if upload.accept_new_host_keys else upload.ssh_options
+
+
 def ssh_command(key: Path | None, options: Sequence[str]) -> list[str]:
     """ssh as every call uses it: nothing is ever asked, and host keys are always checked.
 
     ``options`` are as after ``ssh -o``: ``["Port=2222"]``. ssh takes the first value that it is given for an option,
-    so neither they nor a configuration file can turn these off.
+    so neither they nor a configuration file can turn these off. ``ACCEPT_NEW`` alone is heard: a host that has no key
+    yet gets the first that it shows, and keeps it.
     """
-    command = ["ssh", "-T", "-x", "-a", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes"]
+    checking = ACCEPT_NEW if ACCEPT_NEW in options else "StrictHostKeyChecking=yes"
+    command = ["ssh", "-T", "-x", "-a", "-o", "BatchMode=yes", "-o", checking]
     if key is not None:
         command += ["-i", str(key.expanduser()), "-o", "IdentitiesOnly=yes"]
     command += ["-o", f"ConnectTimeout={CONNECT_SECONDS}"]
@@ -98,6 +109,7 @@ class SharedConnections:
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
+                    env=without_secrets(os.environ),
                     timeout=CONNECT_SECONDS,
                     check=False,
                 )

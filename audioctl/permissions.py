@@ -1,0 +1,39 @@
+"""Who may read what is in the state folder: transcripts, and the scripts of jobs.
+
+Its owner, and nobody else. A folder with the set-group-ID bit (``chmod g+s``, which gives what is made in it to the
+folder's group) is shared with that group, as far as the folder's own mode and the umask allow.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+
+def open_private(path: str, flags: int) -> int:
+    """An ``opener`` for ``open``, for files that may be new."""
+    return os.open(path, flags, 0o600 | (_group_access(Path(path).parent) & 0o060))
+
+
+def make_folder(folder: Path) -> None:
+    """Makes it where it is missing, and the folders above it. Raises OSError."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    try:
+        folder.mkdir(0o700 | _group_access(folder.parent))
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+
+
+def make_own_folder(folder: Path) -> None:
+    """Makes a folder to which nobody but its owner can write, whatever the one above allows. Raises OSError."""
+    make_folder(folder.parent)
+    folder.mkdir(0o700 | (_group_access(folder.parent) & ~stat.S_IWGRP))
+
+
+def _group_access(folder: Path) -> int:
+    mode = folder.stat().st_mode
+    return mode & stat.S_IRWXG if mode & stat.S_ISGID else 0

@@ -28,12 +28,6 @@ def make_folder(folder: Path) -> None:
             raise
 
 
-def make_own_folder(folder: Path) -> None:
-    """Makes a folder to which nobody but its owner can write, whatever the one above allows. Raises OSError."""
-    make_folder(folder.parent)
-    folder.mkdir(0o700 | (_group_access(folder.parent) & ~stat.S_IWGRP))
-
-
 def _group_access(folder: Path) -> int:
     mode = folder.stat().st_mode
     return mode & stat.S_IRWXG if mode & stat.S_ISGID else 0

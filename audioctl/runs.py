@@ -13,7 +13,7 @@ import msgspec
 
 from audioctl import __version__
 from audioctl.errors import LedgerError
-from audioctl.permissions import make_folder, make_own_folder, open_private
+from audioctl.permissions import make_folder, open_private
 
 RUN_FILE = "run.json"
 CONFIG_FILE = "config.toml"
@@ -70,7 +70,6 @@ def write_run(folder: Path, run: Run, files: Mapping[str, str]) -> None:
     """Write a run with its files (scripts, frozen settings). The folder is there when all of it is."""
     unfinished = folder.with_name(f".{folder.name}")
     try:
-        make_own_folder(unfinished)  # what is in it is run as whoever has submitted it
         make_folder(unfinished / "logs")
         for archive in run.archives:
             # The shell that redirects to it would make it readable for others.

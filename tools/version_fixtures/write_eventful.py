@@ -8,6 +8,7 @@ import sys
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+import journals
 import msgspec
 from journals import (
     ARCHIVE,
@@ -30,6 +31,7 @@ from ledgers import bring_up_to_date
 
 from audioctl import runs
 from audioctl.executors.local import SUPERVISOR_LEASE
+from audioctl.ledger.events import Event
 from audioctl.ledger.journal import journal_path
 from audioctl.ledger.lease import Lease, lease_path
 from audioctl.ledger.models import ledger_path
@@ -45,6 +47,7 @@ def write(state: Path) -> None:
     events = [
         started(stages=STAGES_WITH_DATABASE),
         extracted(0),
+        *given_to_the_recogniser(0),
         *transcribed(0),
         recorded(0),
         uploaded(0),
@@ -69,6 +72,11 @@ def write(state: Path) -> None:
     submit(state, ["01_30"], "20250125T123000Z-0002")
     if hasattr(runs, "mark_cancelled"):
         runs.mark_cancelled(submit(state, ["01_40"], "20250125T123000Z-0003"))
+
+
+def given_to_the_recogniser(batch: int) -> list[Event]:
+    """Of versions that say so."""
+    return [journals.begun(batch)] if hasattr(journals, "begun") else []
 
 
 def dump_ledger(state: Path) -> str:

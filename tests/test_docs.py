@@ -7,6 +7,8 @@ import pytest
 import typer
 
 from audioctl.cli import build_app
+from audioctl.executors import slurm_words
+from audioctl.jobs import JobPhase
 from audioctl.states import ArchiveState, Flag, Reason
 
 ROOT = Path(__file__).parent.parent
@@ -38,6 +40,20 @@ def test_every_command_is_documented() -> None:
     commands = sorted(name for name, command in group.commands.items() if not command.hidden)  # type: ignore[attr-defined]
     assert len(commands) > 10
     assert [name for name in commands if f"audioctl {name}" not in documented and f"`{name}`" not in documented] == []
+
+
+def test_operations_tells_what_each_of_slurms_words_means() -> None:
+    rows = [line.split("|")[1:3] for line in (ROOT / "docs/operations.md").read_text().splitlines() if line[:1] == "|"]
+    meant = {word.strip(): meaning for words, meaning in rows for word in words.split(",")}
+    known = [*slurm_words._WAITING, *slurm_words._RUNNING, *slurm_words.ENDS, "CANCELLED"]
+    assert [word for word in known if word not in meant] == []
+    words_for = {
+        JobPhase.WAITING: "submitted",
+        JobPhase.RUNNING: "running",
+        JobPhase.GONE: "failed",
+        JobPhase.CANCELLED: "cancelled",
+    }
+    assert [word for word in known if words_for[slurm_words.phase_of(word)] not in meant[word]] == []
 
 
 def test_operations_explains_every_state_reason_and_flag() -> None:

@@ -13,6 +13,7 @@ import msgspec
 
 from audioctl import __version__
 from audioctl.errors import LedgerError
+from audioctl.failpoints import failpoint
 from audioctl.permissions import make_folder, open_private
 
 RUN_FILE = "run.json"
@@ -82,6 +83,7 @@ def write_run(folder: Path, run: Run, files: Mapping[str, str]) -> None:
             file.write(msgspec.json.format(msgspec.json.encode(run)) + b"\n")
             file.flush()
             os.fsync(file.fileno())
+        failpoint("run.rename")
         unfinished.rename(folder)
     except OSError as error:
         raise LedgerError(

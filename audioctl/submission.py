@@ -21,6 +21,7 @@ from audioctl.errors import (
     SchedulerSilentError,
 )
 from audioctl.executors.base import Executor, Submitted
+from audioctl.failpoints import failpoint
 from audioctl.ledger.events import ArchiveFile
 from audioctl.ledger.lease import Lease
 from audioctl.ledger.queries import ArchiveStatus
@@ -155,6 +156,7 @@ def submit_run(prepared: PreparedRun, executor: Executor, after: Sequence[str] =
     that was refused leaves nothing.
     """
     write_run(prepared.folder, prepared.run, prepared.files)
+    failpoint("run.written")
     try:
         return executor.submit(prepared.folder, prepared.run, after)
     except SchedulerSilentError:

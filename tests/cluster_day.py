@@ -24,7 +24,7 @@ from audioctl.runs import Run, run_folder, runs_of_day
 from audioctl.settings import Convert, Extract, Paths, Settings, Slurm, Submit, Transcribe, Upload
 
 DAY = "2025-01-25"
-SLOW_JOB = Path(__file__).parent / "slow_job"
+AT_START = Path(__file__).parent / "at_start"
 
 Result = subprocess.CompletedProcess[str]
 
@@ -69,7 +69,7 @@ class ClusterDay:
 
     def begin(self, *arguments: str) -> subprocess.Popen[str]:
         (self.folder / "audioctl.toml").write_text(dump_toml(self.settings, frozen=False))
-        path = os.pathsep.join(filter(None, [f"{SLOW_JOB}", os.environ.get("PYTHONPATH")]))
+        path = os.pathsep.join(filter(None, [f"{AT_START}", os.environ.get("PYTHONPATH")]))
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AUDIOCTL_", "SLURM_"))}
         return subprocess.Popen(
             [sys.executable, "-m", "audioctl", *arguments],

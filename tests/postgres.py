@@ -31,6 +31,7 @@ class PostgresServer:
         self._folder = Path(tempfile.mkdtemp(prefix="audioctl-postgres-"))
         if _USER:
             shutil.chown(self._folder, _USER)
+            self._folder.chmod(0o711)  # the way to the socket, for those whom file modes hold back
         self._process: subprocess.Popen[bytes] | None = None
         self._databases = 0
         self.port = _free_port()
@@ -48,6 +49,10 @@ class PostgresServer:
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None
 
     def start(self) -> None:
         settings = {"port": self.port, "unix_socket_directories": self._folder, "fsync": "off"}

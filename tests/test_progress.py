@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from journals import (
     ARCHIVE,
+    SLOT,
     STAGES_WITH_DATABASE,
     confirmed,
     encode,
@@ -23,9 +24,10 @@ from journals import (
     transcribed,
     uploaded,
     whole_archive,
+    write_journal,
 )
 
-from audioctl.ledger.events import Event
+from audioctl.ledger.events import Event, Step
 from audioctl.ledger.progress import ArchiveProgress, read_progress
 from audioctl.ledger.rows import archive_values
 from audioctl.ledger.transcripts import read_transcripts
@@ -156,6 +158,17 @@ def test_an_attempt_that_did_not_finish_fails_the_archive_with_its_outcome(outco
 def test_the_last_words_of_a_job_that_was_taken_over_do_not_end_the_attempt_of_the_other() -> None:
     progress = fold([started(1), started(2), ended(1, Outcome.FAILED)])
     assert progress.state(lease_is_held=True) == (ArchiveState.RUNNING, None)
+
+
+def test_what_a_job_writes_after_another_took_over_counts_for_nothing(tmp_path: Path) -> None:
+    """It hung in the middle of a write for longer than its lease held."""
+    journal = [started(1), extracted(0), started(2), *transcribed(0), uploaded(0), read_to_end(1), ended(2)]
+    late = [msgspec.structs.replace(event, attempt=1) if isinstance(event, Step) else event for event in transcribed(0)]
+    progress = fold([*journal, *late])
+    assert progress.is_complete
+    assert progress.state(lease_is_held=False) == (ArchiveState.DONE, None)
+    before = read_transcripts(write_journal(tmp_path / "before", SLOT, journal))
+    assert read_transcripts(write_journal(tmp_path / "after", SLOT, [*journal, *late])) == before
 
 
 def test_of_a_changed_archive_only_batches_with_another_digest_are_void() -> None:

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -44,6 +46,11 @@ def die_while_sending(_: int) -> bytes:
     return bytes(1 << 30)
 
 
+def die_and_tell(folder: Path) -> None:
+    (folder / str(os.getpid())).touch()
+    os._exit(3)
+
+
 def wait_for(path: Path) -> int:
     path.with_suffix(".begun").touch()
     while not path.exists():
@@ -80,6 +87,27 @@ def test_a_worker_that_dies_costs_its_call_only(pool: WorkerPool) -> None:
         dying.result()
     assert caught.value.exit_code == 3
     assert (before.result(), behind.result()) == (2, 4)
+
+
+def test_a_call_is_given_up_when_three_workers_died_of_it(pool: WorkerPool, tmp_path: Path) -> None:
+    with pytest.raises(WorkerDiedError):
+        pool.submit(die_and_tell, tmp_path).result()
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_workers_end_without_a_word_when_the_job_is_killed_while_it_speaks_to_them() -> None:
+    job = f"""
+import os, signal, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_workers import double, new_pool
+pool = new_pool()
+assert pool.submit(double, 1).result() == 2
+for worker in pool._workers:
+    os.write(worker._connection.fileno(), b"half")  # of the four bytes and more of a call's length
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    killed = subprocess.run([sys.executable, "-c", job], capture_output=True, text=True, check=False)
+    assert (killed.returncode, killed.stderr) == (-signal.SIGKILL, "")
 
 
 def test_a_worker_that_is_killed_while_it_sends_its_result_holds_nobody_up(pool: WorkerPool) -> None:

@@ -132,8 +132,12 @@ class Workspace:
 
     def start(self, *arguments: str, **popen: Any) -> subprocess.Popen[str]:
         """``audioctl`` with ``arguments``, in the background."""
-        command = [sys.executable, "-P", "-m", "audioctl", "--config", str(self.write_configuration()), *arguments]
-        return self.start_program(command, **popen)
+        return self.start_program([*self.command, *arguments], **popen)
+
+    @property
+    def command(self) -> list[str]:
+        """``audioctl`` with the settings as they are now."""
+        return [sys.executable, "-P", "-m", "audioctl", "--config", str(self.write_configuration())]
 
     def start_program(
         self,

@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from cluster_day import SLOW_JOB  # noqa: E402
+from cluster_day import AT_START  # noqa: E402
 from clusters import cluster_folder  # noqa: E402
 from slurm import Cluster  # noqa: E402
 from waiting import wait_until  # noqa: E402
@@ -83,7 +83,7 @@ class Walk:
                 "PATH": f"{Path(sys.executable).parent}:{self.cluster.environment['PATH']}",
                 "HOME": str(self.folder),
                 "COLUMNS": "110",
-                "PYTHONPATH": f"{SLOW_JOB}",
+                "PYTHONPATH": f"{AT_START}",
                 "SLOW_JOB": f"{self._slow}",
             },
             capture_output=True,

@@ -17,6 +17,7 @@ from psycopg.rows import class_row
 
 from audioctl.clips import ClipRecord, Segment
 from audioctl.database.connection import RecordRefusedError, record_errors
+from audioctl.failpoints import failpoint
 from audioctl.names import base_name
 from audioctl.states import ClipState, Flag
 
@@ -117,6 +118,7 @@ def store_batch(connection: Connection, day: str, slot: str, clips: Sequence[Cli
                 f"Some clips of {day} {slot} find every filename they could have taken by other rows.",
                 hint="Look for rows of audio_files whose filename begins with this day and slot and rename them.",
             )
+        failpoint("record.rows")
 
 
 @record_errors()
@@ -129,6 +131,7 @@ def confirm_batch(connection: Connection, day: str, slot: str, files: Sequence[C
     if not files:
         return
     keyed = [{**file._asdict(), "member": member_key(file.member)} for file in files]
+    failpoint("confirm.rows")
     confirmed = connection.execute(_CONFIRM_AUDIO_FILES, _day_key(day) | {"slot": slot, "files": _json(keyed)}).rowcount
     if confirmed < len(files):
         raise RecordRefusedError(

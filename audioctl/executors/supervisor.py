@@ -16,7 +16,9 @@ from pathlib import Path
 import msgspec
 
 from audioctl.clock import utc_now
+from audioctl.errors import AudioctlError
 from audioctl.executors.local import JOBS_FILE, SUPERVISOR_LEASE, JobEnded, job_id
+from audioctl.failpoints import failpoint
 from audioctl.ledger.lease import Lease
 from audioctl.ledger.lines import append_lines, open_for_lines
 from audioctl.runs import JOB_SCRIPT, Run, read_run
@@ -51,7 +53,9 @@ class Supervisor:
         if self._draining:
             return
         job = job_id(self._run, self._run.archives[index])
+        failpoint("supervisor.job_begins")
         exit_code = self._work(index, job)
+        failpoint("supervisor.job_ended")
         line = msgspec.json.encode(JobEnded(job, exit_code, utc_now())) + b"\n"
         with self._lock:
             append_lines(self._jobs_file, line)
@@ -89,4 +93,8 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    try:
+        main(Path(sys.argv[1]))
+    except AudioctlError as failure:
+        print(f"{utc_now()} {failure.message} {failure.hint or ''}", file=sys.stderr, flush=True)
+        sys.exit(failure.exit_code)

@@ -18,6 +18,7 @@ import msgspec
 from peewee import SqliteDatabase
 
 from audioctl.errors import JournalError, NewerJournalError
+from audioctl.failpoints import failpoint
 from audioctl.jobs import UNKNOWN, JobPhase, JobStatus, LookAtJobs
 from audioctl.ledger.absorb_journal import absorb_journal, forget
 from audioctl.ledger.journal import journal_path
@@ -62,6 +63,7 @@ def refresh(
         journals, runs = folders if is_settled else _NOT_SETTLED
         with database.atomic("IMMEDIATE"):
             questions += _absorb_day(state_dir, day)
+            failpoint("ledger.absorb")
             if seen.get(day) != (journals, runs):
                 DayRow.replace(day=day, journals_mtime_ns=journals, runs_mtime_ns=runs).execute()
     if questions:

@@ -32,9 +32,11 @@ def absorb_journal(row: ArchiveRow, journal: Path) -> bool:
     rejected: dict[int, list[ClipRecord]] = {}
     try:
         for event, clips, end in read_entries(journal, offset):
-            progress.apply(event)
+            counts = progress.apply(event)
             offset = end
             match event:
+                case _ if not counts:
+                    continue
                 case BatchTranscribed(batch=index) if index in progress.batches:
                     rejected[index] = [clip for clip in clips if clip.state is ClipState.REJECTED]
                 case BatchExtracted(batch=index) if not progress.batches[index].is_transcribed:

@@ -23,6 +23,16 @@ class _Event(msgspec.Struct, frozen=True, tag_field="event", kw_only=True):
     at: str
 
 
+class Step(_Event, frozen=True, kw_only=True):
+    """What happened in an attempt: the one under way where ``attempt`` is ``None``, as older versions wrote.
+
+    A job that hung for minutes in the middle of a write may end that write when another one has taken over, and no
+    lease can keep it from that. By ``attempt`` readers tell whose line it is.
+    """
+
+    attempt: Count | None = None
+
+
 class AttemptStarted(_Event, frozen=True, tag="attempt_started", kw_only=True):
     """A job began to work on the archive. ``stages`` are those that this attempt makes every batch go through."""
 
@@ -40,7 +50,7 @@ class AttemptStarted(_Event, frozen=True, tag="attempt_started", kw_only=True):
     of versions that could not tell."""
 
 
-class BatchExtracted(_Event, frozen=True, tag="batch_extracted", kw_only=True):
+class BatchExtracted(Step, frozen=True, tag="batch_extracted", kw_only=True):
     """Members were read. A ``digest`` other than before means another archive: what was known of the batch is void."""
 
     batch: Count
@@ -49,7 +59,7 @@ class BatchExtracted(_Event, frozen=True, tag="batch_extracted", kw_only=True):
     digest: str
 
 
-class RecognitionBegun(_Event, frozen=True, tag="recognition_begun", kw_only=True):
+class RecognitionBegun(Step, frozen=True, tag="recognition_begun", kw_only=True):
     """The recogniser was given the clips of the batch, or, where ``clip`` is an ordinal, that one alone.
 
     What it was given last, before a journal breaks off, may be what killed the process. So this line tells of
@@ -67,7 +77,7 @@ class ClipTranscribed(_Event, frozen=True, tag="clip", kw_only=True):
     clip: ClipRecord
 
 
-class BatchTranscribed(_Event, frozen=True, tag="batch_transcribed", kw_only=True):
+class BatchTranscribed(Step, frozen=True, tag="batch_transcribed", kw_only=True):
     """Every member of the batch has its record in the lines before."""
 
     batch: Count
@@ -77,13 +87,13 @@ class BatchTranscribed(_Event, frozen=True, tag="batch_transcribed", kw_only=Tru
     audio_seconds: float
 
 
-class BatchRecorded(_Event, frozen=True, tag="batch_recorded", kw_only=True):
+class BatchRecorded(Step, frozen=True, tag="batch_recorded", kw_only=True):
     """PostgreSQL has committed the rows of the batch."""
 
     batch: Count
 
 
-class BatchUploaded(_Event, frozen=True, tag="batch_uploaded", kw_only=True):
+class BatchUploaded(Step, frozen=True, tag="batch_uploaded", kw_only=True):
     """rsync has said 0 for every file of the batch."""
 
     batch: Count
@@ -91,13 +101,13 @@ class BatchUploaded(_Event, frozen=True, tag="batch_uploaded", kw_only=True):
     files: list[StoredFile]
 
 
-class BatchConfirmed(_Event, frozen=True, tag="batch_confirmed", kw_only=True):
+class BatchConfirmed(Step, frozen=True, tag="batch_confirmed", kw_only=True):
     """PostgreSQL has committed ``file_path`` for the batch."""
 
     batch: Count
 
 
-class StageFailed(_Event, frozen=True, tag="stage_failed", kw_only=True):
+class StageFailed(Step, frozen=True, tag="stage_failed", kw_only=True):
     """A stage was tried and given up; it is owed."""
 
     batch: Count
@@ -105,7 +115,7 @@ class StageFailed(_Event, frozen=True, tag="stage_failed", kw_only=True):
     error: str
 
 
-class ArchiveRead(_Event, frozen=True, tag="archive_read", kw_only=True):
+class ArchiveRead(Step, frozen=True, tag="archive_read", kw_only=True):
     """The archive was read to its end, or to where it is damaged."""
 
     batches: Count
@@ -114,7 +124,7 @@ class ArchiveRead(_Event, frozen=True, tag="archive_read", kw_only=True):
     detail: str | None = None
 
 
-class AttemptEnded(_Event, frozen=True, tag="attempt_ended", kw_only=True):
+class AttemptEnded(Step, frozen=True, tag="attempt_ended", kw_only=True):
     """The job let the archive go of its own accord. A job that was killed leaves no such line.
 
     It is the last line of a journal that nobody works on, so that a look at the end of the file tells how that went.

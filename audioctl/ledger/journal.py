@@ -18,6 +18,7 @@ import msgspec
 
 from audioctl.clips import ClipRecord
 from audioctl.errors import JournalError, NewerJournalError
+from audioctl.failpoints import failpoint
 from audioctl.ledger.events import BatchTranscribed, ClipTranscribed, Event
 from audioctl.ledger.lease import Lease
 from audioctl.ledger.lines import append_lines, open_for_lines, whole_lines
@@ -133,11 +134,14 @@ class JournalWriter:
         Raises LeaseLostError once another job has taken the archive over, and JournalError when the disk does not take
         the lines; they may then be there in part, which no reader takes for more than it is.
         """
+        name = events[-1].__struct_config__.tag
         lines = b"".join(_ENCODER.encode(event) + b"\n" for event in events)
         with self._lock:
             self._lease.check()
             try:
+                failpoint(f"journal.before.{name}")
                 append_lines(self._descriptor, lines)
+                failpoint(f"journal.after.{name}")
             except OSError as error:
                 raise JournalError(
                     f"The journal {self._path} cannot be written: {error.strerror}.",

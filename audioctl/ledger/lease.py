@@ -26,6 +26,7 @@ import msgspec
 
 from audioctl.clock import utc_now
 from audioctl.errors import ArchiveBusyError, JournalError, LeaseLostError
+from audioctl.failpoints import failpoint
 from audioctl.node import node_name
 from audioctl.permissions import make_folder, open_private
 from audioctl.processes import boot_id, is_running, process_started
@@ -119,6 +120,7 @@ class Lease:
                     f"{stale_after_seconds:.0f} s.",
                 )
             _remove_stale(path, other)
+        failpoint(f"lease.taken.{path.stem}")
         return cls(path, mine, descriptor, heartbeat_seconds)
 
     def check(self) -> None:
@@ -136,6 +138,7 @@ class Lease:
 
     def release(self) -> None:
         """Give the lease back, unless another job has it by now."""
+        failpoint(f"lease.given_back.{self._path.stem}")
         self._released.set()
         self._thread.join()
         os.close(self._descriptor)

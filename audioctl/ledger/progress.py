@@ -24,6 +24,7 @@ from audioctl.ledger.events import (
     Event,
     RecognitionBegun,
     StageFailed,
+    Step,
 )
 from audioctl.ledger.journal import read_entries
 from audioctl.states import ArchiveState, Outcome, Stage, StageState
@@ -115,7 +116,14 @@ class ArchiveProgress:
     """By batch; only of batches that are not transcribed yet."""
     in_recogniser: RecognitionBegun | None = None
 
-    def apply(self, event: Event) -> None:
+    def apply(self, event: Event) -> bool:
+        """Whether the event counts: the late words of a job that another one has taken over from do not."""
+        if isinstance(event, Step) and event.attempt not in (None, self.attempt and self.attempt.attempt):
+            return False
+        self._apply(event)
+        return True
+
+    def _apply(self, event: Event) -> None:
         match event:
             case AttemptStarted():
                 self._count_crash(event)
@@ -128,9 +136,7 @@ class ArchiveProgress:
                 self.in_recogniser = event
             case AttemptEnded():
                 self.in_recogniser = None  # whoever writes this line is alive
-                # The last words of a job that another one took over from are about an attempt that is over anyway.
-                if self.attempt is not None and self.attempt.attempt == event.attempt:
-                    self.ended = event
+                self.ended = event
             case ArchiveRead():
                 self.read = event
                 self.batches = {index: batch for index, batch in self.batches.items() if index < event.batches}

@@ -33,7 +33,8 @@ def read_archive(journal: Path) -> tuple[ArchiveProgress, dict[int, BatchTranscr
     clips: dict[int, dict[int, ClipRecord]] = {}
     uploads: dict[int, BatchUploaded] = {}
     for entry in read_entries(journal):
-        progress.apply(entry.event)
+        if not progress.apply(entry.event):
+            continue
         match entry.event:
             case BatchTranscribed(batch=index):
                 clips[index] = {clip.ordinal: clip for clip in entry.clips}

@@ -14,6 +14,7 @@ from audioctl.audio.opus import OpusWriter
 from audioctl.audio.speech import SpeechFinder, WindowCutter
 from audioctl.clips import ConvertedClip, Member, OpusFile
 from audioctl.errors import ScratchError
+from audioctl.failpoints import failpoint
 from audioctl.states import Reason
 
 
@@ -61,6 +62,7 @@ def _write_copy(task: ClipTask, *listeners: Callable[[Samples], None]) -> _Copy:
         raise ValueError(f"member {member.ordinal} has no content")
     decoder = ClipDecoder(member.content, member.name)
     try:
+        failpoint("convert.clip")
         with OpusWriter(task.opus_path, task.bitrate) as writer:
             for samples in decoder.blocks():
                 writer.write(samples)

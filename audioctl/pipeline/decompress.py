@@ -19,6 +19,7 @@ from typing import Protocol, Self
 import zstandard
 
 from audioctl.errors import ArchiveUnreadableError
+from audioctl.failpoints import failpoint
 from audioctl.pipeline.parallel_xz import XzFailedError, XzProcess, is_parallel
 from audioctl.states import Damage
 
@@ -222,6 +223,7 @@ class DecompressedFile:
     def _blocks(self, size: int) -> Iterator[bytes]:
         while True:
             try:
+                failpoint("extract.read")
                 block = self._file.read(size)
             except OSError as error:
                 raise unreadable(self.path, error) from error

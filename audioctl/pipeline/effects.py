@@ -16,6 +16,7 @@ from typing import Protocol, Self
 from audioctl.clips import ClipRecord, OpusFile, StoredFile
 from audioctl.clock import utc_now
 from audioctl.database.rows import Confirmation
+from audioctl.failpoints import failpoint
 from audioctl.ledger.events import BatchConfirmed, BatchRecorded, BatchUploaded, StageFailed
 from audioctl.ledger.transcripts import BatchTranscripts
 from audioctl.pipeline.channel import AbandonedError, Channel
@@ -181,6 +182,7 @@ class Effects:
         self._log.append(
             BatchUploaded(at=utc_now(), batch=sending.batch, destination=str(self._destination), files=stored)
         )
+        failpoint("scratch.remove")
         _remove(sending.files)
         self._counters.add(
             clips_uploaded=len(stored),

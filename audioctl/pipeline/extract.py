@@ -19,6 +19,7 @@ from typing import cast
 
 from audioctl.clips import Member, MemberBatch
 from audioctl.errors import ArchiveDamagedError, ScratchError
+from audioctl.failpoints import failpoint
 from audioctl.names import ClipNames, UnsafeNameError, readable
 from audioctl.pipeline.decompress import DamageFoundError, DecompressedFile
 from audioctl.pipeline.tar_stream import open_tar, stream_of
@@ -234,6 +235,7 @@ def _spool(stream: BufferedReader, path: Path) -> str:
     """Copies ``stream`` to ``path`` in blocks and returns its SHA-256; leaves nothing there when that fails."""
     try:
         try:
+            failpoint("extract.spool")
             return _copy(stream, path)
         except BaseException:
             path.unlink(missing_ok=True)

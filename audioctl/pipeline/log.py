@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 
+import msgspec
+
 from audioctl.clips import ClipRecord
 from audioctl.clock import utc_now
-from audioctl.ledger.events import BatchTranscribed, ClipTranscribed, Event
+from audioctl.ledger.events import BatchTranscribed, ClipTranscribed, Event, Step
 from audioctl.ledger.journal import JournalWriter
 from audioctl.ledger.progress import ArchiveProgress
 from audioctl.states import ClipState
@@ -23,9 +25,15 @@ class ProgressLog:
     def append(self, *events: Event) -> None:
         """Returns when the events are on disk."""
         with self._lock:
-            self._journal.append(*events)
-            for event in events:
+            ours = [self._of_this_attempt(event) for event in events]
+            self._journal.append(*ours)
+            for event in ours:
                 self.progress.apply(event)
+
+    def _of_this_attempt(self, event: Event) -> Event:
+        if self.progress.attempt is None or not isinstance(event, Step):
+            return event
+        return msgspec.structs.replace(event, attempt=self.progress.attempt.attempt)
 
 
 def transcription_events(batch: int, records: list[ClipRecord]) -> list[Event]:

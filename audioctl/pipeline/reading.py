@@ -9,6 +9,7 @@ from pathlib import Path
 from audioctl.clips import ConvertedBatch, Member, MemberBatch
 from audioctl.clock import utc_now
 from audioctl.errors import ArchiveDamagedError
+from audioctl.failpoints import failpoint
 from audioctl.ledger.events import ArchiveRead, BatchExtracted
 from audioctl.ledger.transcripts import BatchTranscripts
 from audioctl.names import ClipNames
@@ -67,6 +68,7 @@ class ArchiveReader:
                     self.around.drain.check()
                     batch_count, members = batch.index + 1, batch.first_ordinal + len(batch.members)
                     counters.set(compressed_bytes_read=archive.compressed_bytes_read, members_read=members)
+                    failpoint("extract.batch")
                     yield from self._begin(batch)
                     if not needs_reading(self.log.progress, from_batch=batch_count):
                         return

@@ -18,6 +18,7 @@ from audioctl.clips import ClipRecord
 from audioctl.database.connection import RecordRefusedError
 from audioctl.database.rows import Confirmation, confirm_batch, store_batch
 from audioctl.errors import AudioctlError, ConfigurationError, RecordError, SchemaError
+from audioctl.failpoints import failpoint
 from audioctl.states import Stage
 
 LONGEST_DELAY_SECONDS = 60.0
@@ -180,6 +181,7 @@ class Recorder:
             self._connection = None
 
     def _done(self, work: _Work) -> None:
+        failpoint(f"{work.stage}.committed")
         self._trouble = None
         if self._stopping:
             return

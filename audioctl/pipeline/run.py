@@ -17,6 +17,7 @@ from audioctl.clock import utc_now
 from audioctl.database.connection import connect
 from audioctl.engines.base import Engine
 from audioctl.errors import AudioctlError, JournalError, LeaseLostError
+from audioctl.failpoints import failpoint
 from audioctl.ledger.events import RecognitionBegun
 from audioctl.ledger.journal import JournalWriter, journal_path
 from audioctl.ledger.lease import Lease, lease_path
@@ -179,7 +180,9 @@ class _ArchiveRun:
         converted = batch.converted.collect()
         counters = self.around.counters
         counters.add(clips_converted=len(converted.clips))
+        failpoint("transcribe.begin")
         records = self._recognise(batch.index, converted, self.engine)
+        failpoint("transcribe.end")
         self.log.append(*transcription_events(batch.index, records))
         if counters.look().first_transcript_seconds is None and converted.clips:
             counters.set(first_transcript_seconds=counters.look().elapsed_seconds)

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from audioctl.errors import ScratchError
+from audioctl.failpoints import failpoint
 
 _VARIABLES = ("SLURM_TMPDIR", "TMPDIR", "LOCAL_SCRATCH")
 
@@ -35,6 +36,7 @@ def scratch_folder(root: Path) -> Iterator[Path]:
         root.mkdir(parents=True, exist_ok=True)
         for leftover in leftovers(root):
             remove_leftover(leftover)
+        failpoint("scratch.make")
         folder, lock = _locked_folder(root)
     except OSError as error:
         raise ScratchError(

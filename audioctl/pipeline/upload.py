@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from audioctl.clips import OpusFile
+from audioctl.failpoints import failpoint
 from audioctl.storage.destination import Destination
 from audioctl.storage.failures import PartialTransferError, TransferError
 from audioctl.storage.rsync import RsyncClient
@@ -102,7 +103,9 @@ class Uploader:
         attempt = 1
         while waiting:
             try:
+                failpoint("upload.begin")
                 self._client.send(waiting, timeout_seconds=self._timeout_seconds)
+                failpoint("upload.sent")
             except PartialTransferError as error:
                 # What rsync took one by one goes into a call of its own, to hear its 0; that moves no data.
                 result.failed += error.left_behind

@@ -25,9 +25,9 @@ from audioctl.errors import AudioctlError
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
-_ATTEMPTS = 2
-"""How often a call is given to a worker that then dies. The first time it may not have been the call's fault: the
-kernel may have wanted the memory."""
+_ATTEMPTS = 3
+"""How often a call is given to a worker that then dies. Once or twice it may not have been the call's fault: the kernel
+may have wanted the memory."""
 
 _PARENTS_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 """Sent to every process of a job by terminals, Slurm and systemd; what becomes of the work, the job's own one says."""
@@ -219,7 +219,7 @@ def _serve(connection: Connection, lifeline: Connection, begin: Callable[[], Non
     threading.Thread(target=_end_with, args=[lifeline], daemon=True).start()
     begin()
     connection.send(True)
-    with suppress(EOFError):
+    with suppress(EOFError, OSError):  # the job's process has gone, perhaps in the middle of a call
         while True:
             connection.send(_answer(connection.recv_bytes()))
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from audioctl.errors import ConfigurationError
+from audioctl.failpoints import failpoint
 
 _GRACE_SECONDS = 2.0
 """Between SIGTERM, on which rsync removes its temporary file, and SIGKILL."""
@@ -62,6 +63,7 @@ class Processes:
                     start_new_session=True,
                     env=self._environment,
                 )
+            failpoint("upload.running")
             timed_out, stopped = self._wait(process, timeout_seconds)
             stdout.seek(0)
             stderr.seek(0)

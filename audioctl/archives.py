@@ -72,13 +72,13 @@ def find_archives(folder: Path, day: str, pattern: str) -> list[Archive]:
     expression = _name_expression(pattern, day)
     archives: dict[str, Archive] = {}
     for path in _list_folder(folder):
-        match = expression.fullmatch(path.name)
-        if match is None or path.name.startswith(".") or not path.name.lower().endswith(ENDINGS):
+        slot = _slot_of(path.name, expression)
+        if slot is None:
             continue
         status = _status(path)
         if not stat.S_ISREG(status.st_mode):
             continue
-        archive = Archive(day, match["slot"], path, status.st_size, status.st_mtime_ns)
+        archive = Archive(day, slot, path, status.st_size, status.st_mtime_ns)
         other = archives.setdefault(archive.slot, archive)
         if other is not archive:
             raise UsageError(
@@ -89,10 +89,22 @@ def find_archives(folder: Path, day: str, pattern: str) -> list[Archive]:
     return [archives[slot] for slot in sorted(archives)]
 
 
+def is_archive_name(name: str, day: str, slot: str, pattern: str) -> bool:
+    """Whether ``find_archives`` takes a file of this name for the archive of the slot."""
+    return _slot_of(name, _name_expression(pattern, day)) == slot
+
+
 def archive_identity(path: Path) -> ArchiveIdentity:
     """What to compare to see whether the archive has changed; raises ArchiveUnreadableError."""
     status = _status(path)
     return ArchiveIdentity(status.st_size, status.st_mtime_ns)
+
+
+def _slot_of(name: str, expression: re.Pattern[str]) -> str | None:
+    match = expression.fullmatch(name)
+    if match is None or name.startswith(".") or not name.lower().endswith(ENDINGS):
+        return None
+    return match["slot"]
 
 
 def _list_folder(folder: Path) -> list[Path]:

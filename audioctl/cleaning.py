@@ -2,23 +2,29 @@
 
 A proof (``audioctl.proof``) is of the moment. So the archive's lease is held while it is deleted, and its journal and
 its file are looked at once more.
+
+Which file it is, the state folder says, and its group may be able to write there. So the name has to be that of an
+archive of the day and slot, by ``paths.pattern``, and the file has to be this user's own.
 """
 
 from __future__ import annotations
 
+import os
 import stat
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from audioctl.archives import ArchiveIdentity
+from audioctl.archives import ArchiveIdentity, archive_folder, is_archive_name
 from audioctl.errors import ArchiveBusyError
 from audioctl.ledger.journal import journal_path
 from audioctl.ledger.lease import Lease, lease_path
 from audioctl.ledger.progress import ArchiveProgress, read_progress
 from audioctl.ledger.queries import ArchiveStatus
 from audioctl.proof import Proof
+from audioctl.runs import runs_of_day
+from audioctl.settings import Settings
 from audioctl.states import ArchiveState, Stage
 
 GONE = "is gone already"
@@ -37,20 +43,24 @@ class Input:
     kept: str | None
 
 
-def decide(archives: Iterable[ArchiveStatus], proof: Proof, *, rows_were_compared: bool) -> list[Input]:
+def decide(archives: Iterable[ArchiveStatus], proof: Proof, settings: Settings) -> list[Input]:
     """Which of a day's archives may be deleted: all is proved, and the file is the one that was read."""
     listed = list(archives)
     uses = Counter(archive.path for archive in listed)
+    runs = runs_of_day(Path(settings.paths.state_dir), proof.day)
+    submitted = {(run.run_id, archive.slot): Path(archive.path) for run in runs for archive in run.archives}
     inputs = []
     for archive in listed:
         progress = proof.journals.get(archive.slot)
-        kept = _not_proved(archive, progress, proof, rows_were_compared=rows_were_compared)
+        kept = _not_proved(archive, progress, proof, rows_were_compared=settings.database.enabled)
         if kept is None and uses[archive.path] > 1:
             kept = "is the archive of another slot, too"
         path, size_bytes = Path(archive.path), 0
         if kept is None and progress is not None and progress.attempt is not None:
             path = Path(progress.attempt.archive.path)
+            named_by_run = submitted.get((progress.attempt.run_id or "", archive.slot))
             kept, size_bytes = _as_it_was_read(path, progress)
+            kept = kept or _out_of_place(path, proof.day, archive.slot, named_by_run, settings)
         inputs.append(Input(proof.day, archive.slot, path, size_bytes, archive.rejected, kept))
     return inputs
 
@@ -91,6 +101,16 @@ def _not_proved(
     return None
 
 
+def _out_of_place(path: Path, day: str, slot: str, named_by_run: Path | None, settings: Settings) -> str | None:
+    """Why the file is none that this program may delete, whatever a journal says, if so."""
+    if not is_archive_name(path.name, day, slot, settings.paths.pattern):
+        return "is not named as paths.pattern has it"
+    folder = archive_folder(settings.paths.archives, day)
+    if path != named_by_run and path.parent.resolve() != folder.resolve():
+        return f"is neither in {folder} (paths.archives) nor named by the run that read it"
+    return None
+
+
 def _as_it_was_read(path: Path, progress: ArchiveProgress) -> tuple[str | None, int]:
     """Why the file is not the one that was read, if so; and its size in bytes."""
     try:
@@ -101,6 +121,8 @@ def _as_it_was_read(path: Path, progress: ArchiveProgress) -> tuple[str | None, 
         return f"cannot be looked at: {error.strerror}", 0
     if not stat.S_ISREG(status.st_mode):
         return "is a link, or no file", 0
+    if status.st_uid != os.geteuid():
+        return "belongs to another user", status.st_size
     assert progress.attempt is not None
     read = progress.attempt.archive
     if ArchiveIdentity(status.st_size, status.st_mtime_ns) != (read.size_bytes, read.mtime_ns):

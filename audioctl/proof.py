@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from audioctl.errors import JournalError
 from audioctl.ledger.comparison import DayContent, content_of_journals, ledger_differences
@@ -107,15 +110,37 @@ def _read_journals(wanted: DayToProve, state_dir: Path, proof: Proof) -> list[Ex
         try:
             progress, batches = read_archive(journal_path(state_dir, wanted.day, slot))
         except JournalError as error:
-            proof.differences.append(Difference(slot, "", Problem.JOURNAL_DAMAGED, error.message))
+            proof.differences.append(Difference(slot, "", Problem.JOURNAL_DAMAGED, error.message, error.hint or ""))
             continue
         proof.journals[slot] = progress
-        proof.differences += examine_journal(slot, progress, batches)
+        anew = _how_to_do_anew(state_dir, wanted.day, archive)
+        proof.differences += [
+            msgspec.structs.replace(found, hint=anew) for found in examine_journal(slot, progress, batches)
+        ]
         if archive.state not in (ArchiveState.DONE, ArchiveState.DAMAGED) or not progress.is_complete:
             why = f": {archive.reason}" if archive.reason else ""
-            proof.differences.append(Difference(slot, "", Problem.NOT_FINISHED, f"{archive.state}{why}"))
+            hint = _how_to_finish(wanted.day, archive)
+            proof.differences.append(Difference(slot, "", Problem.NOT_FINISHED, f"{archive.state}{why}", hint))
         expected += expected_clips(slot, batches.values())
     return expected
+
+
+def _how_to_finish(day: str, archive: ArchiveStatus) -> str:
+    match archive.state:
+        case ArchiveState.FAILED:
+            return f"audioctl resume {day}"
+        case ArchiveState.CANCELLED | ArchiveState.PENDING:
+            return f"audioctl submit-day {day}"
+        case _:
+            # Its journal once said that all is done, and resume believes that.
+            return shlex.join(["audioctl", "process-tar", day, archive.path, archive.slot])
+
+
+def _how_to_do_anew(state_dir: Path, day: str, archive: ArchiveStatus) -> str:
+    journal = str(journal_path(state_dir, day, archive.slot))
+    aside = shlex.join(["mv", journal, f"{journal}.damaged"])
+    submit = shlex.join(["audioctl", "submit-tar", day, archive.path, archive.slot])
+    return f"bring the journal back from a backup, or do the archive anew: {aside} && {submit}"
 
 
 def _ledger(wanted: DayToProve, state_dir: Path, looked_at: Collection[str]) -> Iterator[Difference]:
@@ -136,4 +161,4 @@ def _rows(
             for row in read_day(connection, wanted.day)
             if row.slot not in left_out and (not wanted.slots or row.slot in wanted.slots)
         )
-        return list(compare_rows(expected, rows))
+        return list(compare_rows(wanted.day, expected, rows))

@@ -6,22 +6,27 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from audioctl.clips import ClipRecord, StoredFile
-from audioctl.database.rows import DayRow, member_key
+from audioctl.clips import ClipRecord, Segment, StoredFile
+from audioctl.database.rows import ClipRow, DayRow, clip_row, member_key
 from audioctl.ledger.progress import ArchiveProgress
 from audioctl.ledger.transcripts import BatchTranscripts
 from audioctl.names import slot_of
 from audioctl.states import ClipState
-from audioctl.storage.destination import Destination, parse_destination
+from audioctl.storage.destination import Destination, Kind, parse_destination
+
+_HUNDREDTH_SECONDS = 0.01
 
 FETCHED_AT_ONCE = 500
 """Files that a check of contents has on scratch at the same time."""
@@ -45,6 +50,14 @@ class Problem(StrEnum):
     ROW_TEXT = "row has another text"
     ROW_PATH = "row has another file_path"
     ROW_SIZE = "row has another file_size_bytes"
+    ROW_ORDINAL = "row has another ordinal"
+    ROW_SHA256 = "row has another sha256"
+    ROW_WORD_COUNT = "row has another word_count"
+    ROW_DURATION = "row has another duration_seconds"
+    ROW_LANGUAGE = "row has another language"
+    ROW_SEGMENTS = "row has other segments"
+    ROW_FLAGS = "row has other flags"
+    ROW_MODEL = "row has another model"
     ROW_UNKNOWN = "row that no journal names"
 
 
@@ -53,6 +66,8 @@ class Difference(msgspec.Struct, frozen=True):
     member: str
     problem: Problem
     detail: str = ""
+    hint: str = ""
+    """What a person can type about it, where only a person can do anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +135,10 @@ def compare_files(
 ) -> Iterator[Difference]:
     """Missing, cut and unknown files below ``folders``, where all files of ``expected`` lie.
 
-    What is unknown is not told of the slots that were ``left_out``.
+    What is unknown is not told of the slots that were ``left_out``. The file of a clip that owes its upload is not
+    unknown: an upload that did not come to its end, or one that has been revoked, leaves such files.
     """
+    owed = {clip.clip.storage_path for clip in expected if clip.file is None}
     yield from (Difference(clip.slot, clip.clip.member, Problem.NOT_UPLOADED) for clip in expected if clip.file is None)
     for destination, clips in _by_destination(expected).items():
         found: dict[str, int] = {}
@@ -136,8 +153,9 @@ def compare_files(
                 yield Difference(clip.slot, clip.clip.member, Problem.FILE_SIZE, detail)
         for path in found:
             slot = slot_of(path)
-            if slot not in left_out:
-                yield Difference(slot, "", Problem.FILE_UNKNOWN, destination.file_path(path))
+            if slot not in left_out and path not in owed:
+                where, how = destination.file_path(path), _how_to_delete(destination, path)
+                yield Difference(slot, "", Problem.FILE_UNKNOWN, where, f"if nobody needs it: {how}")
 
 
 def compare_contents(expected: Sequence[ExpectedClip], fetch_files: Fetcher) -> Iterator[Difference]:
@@ -153,7 +171,7 @@ def compare_contents(expected: Sequence[ExpectedClip], fetch_files: Fetcher) -> 
                         yield Difference(clip.slot, clip.clip.member, Problem.FILE_CONTENT)
 
 
-def compare_rows(expected: Sequence[ExpectedClip], rows: Iterable[DayRow]) -> Iterator[Difference]:
+def compare_rows(day: str, expected: Sequence[ExpectedClip], rows: Iterable[DayRow]) -> Iterator[Difference]:
     """Missing, differing, doubled and unknown ones among ``rows``, which are those of the slots of ``expected``."""
     wanted = {(clip.slot, member_key(clip.clip.member)): clip for clip in expected}
     seen: set[tuple[str, str]] = set()
@@ -161,27 +179,78 @@ def compare_rows(expected: Sequence[ExpectedClip], rows: Iterable[DayRow]) -> It
         key = row.slot, row.member
         clip = wanted.get(key)
         if clip is None:
-            yield Difference(row.slot, row.member, Problem.ROW_UNKNOWN)
+            hint = f"if nobody needs it, in psql: delete from audio_files where id = '{row.id}';"
+            yield Difference(row.slot, row.member, Problem.ROW_UNKNOWN, hint=hint)
         elif key in seen:
             yield Difference(row.slot, row.member, Problem.ROW_DOUBLED)
         else:
-            yield from _compare_row(clip, row)
+            yield from _compare_row(clip, clip_row(day, clip.slot, clip.clip), row)
         seen.add(key)
     for key, clip in wanted.items():
         if key not in seen:
             yield Difference(clip.slot, clip.clip.member, Problem.ROW_MISSING)
 
 
-def _compare_row(clip: ExpectedClip, row: DayRow) -> Iterator[Difference]:
-    if row.transcript_text != (clip.clip.text or "").replace("\0", ""):
-        detail = "no row in transcripts" if row.transcript_text is None else ""
-        yield Difference(row.slot, row.member, Problem.ROW_TEXT, detail)
+def _compare_row(clip: ExpectedClip, should: ClipRow, row: DayRow) -> Iterator[Difference]:
+    def differs(problem: Problem, has: object, wanted: object) -> Iterator[Difference]:
+        if has != wanted:
+            yield Difference(row.slot, row.member, problem, f"{has}, not {wanted}")
+
+    yield from differs(Problem.ROW_ORDINAL, row.ordinal, should.ordinal)
+    yield from differs(Problem.ROW_SHA256, row.sha256, should.sha256)
+    if row.transcript_text is None:
+        yield Difference(row.slot, row.member, Problem.ROW_TEXT, "no row in transcripts")
+    else:
+        # No difference quotes what was said, because logs keep them.
+        if row.transcript_text != should.transcript_text:
+            yield Difference(row.slot, row.member, Problem.ROW_TEXT)
+        if not _are_segments(row.segments, should.segments):
+            yield Difference(row.slot, row.member, Problem.ROW_SEGMENTS)
+        if not _is_duration(row.duration_seconds, should.duration_seconds):
+            detail = f"{row.duration_seconds}, not {should.duration_seconds}"
+            yield Difference(row.slot, row.member, Problem.ROW_DURATION, detail)
+        yield from differs(Problem.ROW_WORD_COUNT, row.word_count, should.word_count)
+        heard, wanted = (_language(of) for of in (row, should))
+        yield from differs(Problem.ROW_LANGUAGE, heard, wanted)
+        yield from differs(Problem.ROW_FLAGS, ", ".join(row.flags or []) or "none", ", ".join(should.flags) or "none")
+        yield from differs(Problem.ROW_MODEL, row.model, should.model)
     if clip.destination is None or clip.file is None:
         return
     if row.file_path != clip.destination.file_path(clip.file.path):
         yield Difference(row.slot, row.member, Problem.ROW_PATH, row.file_path or "none")
     elif row.file_size_bytes != clip.file.size_bytes:
         yield Difference(row.slot, row.member, Problem.ROW_SIZE, f"{row.file_size_bytes}, not {clip.file.size_bytes}")
+
+
+def _are_segments(has: Any, should: Sequence[Segment]) -> bool:
+    """Fields that came later are missing in rows of an earlier version, which says the same as their defaults."""
+    try:
+        return msgspec.convert(has, list[Segment]) == should
+    except msgspec.ValidationError:
+        return False
+
+
+def _is_duration(has: Decimal | None, should: float | None) -> bool:
+    """The column has two decimals."""
+    if has is None or should is None:
+        return has is None and should is None
+    return abs(float(has) - should) < _HUNDREDTH_SECONDS
+
+
+def _language(row: DayRow | ClipRow) -> str:
+    return f"{row.language} ({row.language_probability})"
+
+
+def _how_to_delete(destination: Destination, path: str) -> str:
+    """What a person can type where that runs."""
+    remove = shlex.join(["rm", "--", destination.file_path(path)])
+    match destination.kind:
+        case Kind.LOCAL:
+            return remove
+        case Kind.SSH:
+            return shlex.join(["ssh", destination.ssh_host, remove])
+        case Kind.DAEMON:
+            return f"delete {destination.file_path(path)} on the server"
 
 
 def _by_destination(expected: Iterable[ExpectedClip]) -> dict[Destination, list[tuple[ExpectedClip, StoredFile]]]:

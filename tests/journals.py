@@ -26,6 +26,7 @@ from audioctl.ledger.events import (
     Event,
     RecognitionBegun,
     StageFailed,
+    UploadRevoked,
 )
 from audioctl.ledger.journal import JournalWriter, journal_path
 from audioctl.ledger.lease import Lease, LeaseHolder, lease_path
@@ -50,6 +51,10 @@ def started(attempt: int = 1, **changes: Any) -> AttemptStarted:
 
 def ended(attempt: int = 1, outcome: Outcome = Outcome.DONE, error: str | None = None) -> AttemptEnded:
     return AttemptEnded(at=AT, attempt=attempt, outcome=outcome, error=error)
+
+
+def revoked(batch: int, reason: str = "file missing") -> UploadRevoked:
+    return UploadRevoked(at=AT, batch=batch, reason=reason)
 
 
 def read_to_end(batches: int, damage: Damage | None = None) -> ArchiveRead:

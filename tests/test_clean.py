@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from journals import holder_process, started, write_journal
+from journals import holder_process, started, submit, write_journal
 from proved_days import SLOTS, ProvedDay
 from test_scratch import start_holder
 from workspace import DAY, Result, Workspace
@@ -19,6 +19,7 @@ from audioctl.cli.verify import prove
 from audioctl.ledger.lease import lease_path
 from audioctl.ledger.models import open_ledger
 from audioctl.ledger.queries import one_day
+from audioctl.runs import RunArchive
 from audioctl.states import ExitCode
 
 SLOT, OTHER = SLOTS
@@ -106,6 +107,15 @@ def read_by_the_other_slot_too(day: ProvedDay) -> None:
     day.journal(OTHER).write_text(text.replace(str(day.archive(OTHER)), str(day.archive(SLOT))))
 
 
+def read_from(day: ProvedDay, path: Path) -> None:
+    """The journal says that this file is the archive; size and time agree."""
+    path.parent.mkdir(exist_ok=True)
+    day.archive(SLOT).rename(path)
+    text = day.journal(SLOT).read_text()
+    day.journal(SLOT).write_text(text.replace(str(day.archive(SLOT)), str(path)))
+    day.archive(SLOT).touch()
+
+
 def without(day: ProvedDay, mark: str, instead: str = "") -> None:
     lines = day.journal(SLOT).read_text().splitlines(keepends=True)
     day.journal(SLOT).write_text("".join(instead if mark in line else line for line in lines))
@@ -129,6 +139,22 @@ KEPT: dict[str, tuple[Callable[[ProvedDay], object], str]] = {
     "another attempt was lost": (lambda day: write_journal(day.workspace.state, SLOT, [started(2)]), "failed: lost"),
     "the archive was written again": (append_nothing_new, "has changed since it was read"),
     "the archive is a link": (replace_by_a_link, "is a link, or no file"),
+    "it has another name": (
+        lambda day: read_from(day, day.workspace.folder / "thesis.tex"),
+        "is not named as paths.pattern has it",
+    ),
+    "it has the name of another slot": (
+        lambda day: read_from(day, day.archive("12_20")),
+        "is not named as paths.pattern has it",
+    ),
+    "it lies elsewhere": (
+        lambda day: read_from(day, day.workspace.folder / "elsewhere" / day.archive(SLOT).name),
+        "is neither in",
+    ),
+    "it belongs to another user": (
+        lambda day: os.chown(day.archive(SLOT), 65534, -1),
+        "belongs to another user",
+    ),
     "two slots read it": (read_by_the_other_slot_too, "is the archive of another slot, too"),
 }
 
@@ -144,6 +170,19 @@ def test_what_is_not_proved_is_kept_and_the_reason_told(trouble: str, local_day:
     assert SLOT in left(local_day)
     if trouble not in ("all files are missing", "two slots read it"):
         assert left(local_day) == [SLOT]
+
+
+def test_what_a_run_says_it_was_to_read_may_lie_anywhere(local_day: ProvedDay) -> None:
+    """`submit-day --archives` has read other folders than the settings name."""
+    path = local_day.workspace.folder / "elsewhere" / local_day.archive(SLOT).name
+    read_from(local_day, path)
+    run_id = "20250125T123000Z-0001"
+    submit(local_day.workspace.state, [SLOT], run_id, archives=[RunArchive(SLOT, str(path), "0")])
+    text = local_day.journal(SLOT).read_text()
+    local_day.journal(SLOT).write_text(text.replace('"run_id":null', f'"run_id":"{run_id}"'))
+    assert clean(local_day, "--slot", SLOT).returncode == ExitCode.DONE
+    assert not path.exists()
+    assert left(local_day) == list(SLOTS)
 
 
 def test_contents_are_proved_when_asked(local_day: ProvedDay) -> None:
@@ -202,7 +241,7 @@ def test_what_happens_between_the_proof_and_the_deletion_is_noticed(
         status = one_day(DAY)
     assert proof is not None
     assert status is not None
-    found = decide(status.archives or [], proof, rows_were_compared=False)
+    found = decide(status.archives or [], proof, settings)
     assert [one.kept for one in found] == [None, None]
     meanwhile(local_day)
     assert delete(found[0], proof, local_day.workspace.state) == why

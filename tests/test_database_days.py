@@ -84,7 +84,7 @@ def test_a_day_is_read_by_slot_and_member_without_old_rows_and_other_days(old: C
     store_batch(old, DAY, SLOT, [clip(0, "b.mp3"), clip(1, "B.mp3")])
     store_batch(old, "2025-01-26", SLOT, [clip(0, "c.mp3")])
     old.execute("delete from transcripts using audio_files a where a.id = audio_file_id and member = 'B.mp3'")
-    assert list(read_day(old, DAY)) == [
+    assert [row[:5] for row in read_day(old, DAY)] == [
         (SLOT, "B.mp3", None, None, None),
         (SLOT, "b.mp3", None, None, "good morning"),
         ("12_40", "a.mp3", None, None, "later"),

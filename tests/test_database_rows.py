@@ -91,7 +91,7 @@ def test_a_second_transcription_replaces_the_first_and_keeps_the_file(upgraded: 
     store_batch(upgraded, DAY, SLOT, [clip(0, "a.mp3", "first", sha256="1")])
     confirm_batch(upgraded, DAY, SLOT, [Confirmation("a.mp3", "store:/a.opus", 5)])
     store_batch(upgraded, DAY, SLOT, [clip(3, "a.mp3", "second", sha256="2")])
-    assert list(read_day(upgraded, DAY)) == [(SLOT, "a.mp3", "store:/a.opus", 5, "second")]
+    assert [row[:5] for row in read_day(upgraded, DAY)] == [(SLOT, "a.mp3", "store:/a.opus", 5, "second")]
     assert value(upgraded, "select ordinal, sha256 from audio_files") == (3, "2")
 
 

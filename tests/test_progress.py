@@ -20,6 +20,7 @@ from journals import (
     failed,
     read_to_end,
     recorded,
+    revoked,
     started,
     transcribed,
     uploaded,
@@ -41,7 +42,9 @@ appends: st.SearchStrategy[list[Event]] = st.one_of(
     st.builds(extracted, batch_indices, st.sampled_from("ab")).map(lambda event: [event]),
     st.builds(transcribed, batch_indices),
     st.builds(lambda batch: [extracted(batch), *transcribed(batch)], batch_indices),
-    st.builds(lambda make, batch: [make(batch)], st.sampled_from([recorded, uploaded, confirmed]), batch_indices),
+    st.builds(
+        lambda make, batch: [make(batch)], st.sampled_from([recorded, uploaded, confirmed, revoked]), batch_indices
+    ),
     st.builds(lambda batch, stage: [failed(batch, stage)], batch_indices, st.sampled_from(EFFECTS)),
     st.builds(lambda batches: [read_to_end(batches)], st.integers(0, 4)),
     st.builds(
@@ -203,6 +206,43 @@ def test_what_failed_and_then_came_about_is_done() -> None:
     progress = fold([started(), extracted(0), *transcribed(0), failed(0, Stage.UPLOAD), uploaded(0)])
     assert progress.batch_is_done(0)
     assert progress.batches[0].error is None
+
+
+def recorded_archive(damage: Damage | None = None) -> list[Event]:
+    """Of two batches, in the database too."""
+    events: list[Event] = [started(stages=STAGES_WITH_DATABASE)]
+    for batch in range(2):
+        events += [extracted(batch), *transcribed(batch), recorded(batch), uploaded(batch), confirmed(batch)]
+    return [*events, read_to_end(2, damage), ended()]
+
+
+@pytest.mark.parametrize(("damage", "state"), [(None, ArchiveState.DONE), (Damage.CUT_OFF, ArchiveState.DAMAGED)])
+def test_of_a_revoked_upload_only_the_upload_and_its_confirmation_are_owed(
+    damage: Damage | None, state: ArchiveState
+) -> None:
+    progress = fold(recorded_archive(damage))
+    assert progress.state(lease_is_held=False)[0] is state
+    progress.apply(revoked(1))
+    assert progress.state(lease_is_held=False) == (ArchiveState.FAILED, "owed")
+    assert progress.batch_is_done(0)
+    assert [stage for stage in Stage if not progress.batches[1].is_done([stage])] == [Stage.UPLOAD, Stage.CONFIRM]
+    assert (progress.owed(Stage.UPLOAD), progress.batches[1].error) == (1, "file missing")
+    for event in (started(2, stages=STAGES_WITH_DATABASE), uploaded(1), confirmed(1), ended(2)):
+        progress.apply(event)
+    assert progress.is_complete
+    assert progress.state(lease_is_held=False)[0] is state
+
+
+@pytest.mark.parametrize("outcome", set(Outcome) - {Outcome.DONE})
+def test_an_attempt_that_was_not_done_ended_as_it_did_whatever_is_revoked(outcome: Outcome) -> None:
+    progress = fold([*whole_archive()[:-1], ended(1, outcome), revoked(0)])
+    assert progress.state(lease_is_held=False) == (ArchiveState.FAILED, outcome.value)
+
+
+def test_a_revocation_of_what_is_not_transcribed_revokes_only_that_it_is_done() -> None:
+    progress = fold([started(), extracted(0), read_to_end(1), ended(), revoked(0), revoked(7)])
+    assert progress.batches[0] == fold([started(), extracted(0)]).batches[0]
+    assert progress.state(lease_is_held=False) == (ArchiveState.FAILED, "owed")
 
 
 def test_a_database_that_is_configured_later_is_owed_what_was_done_without() -> None:

@@ -42,6 +42,7 @@ STANDS = {
     "01_20": ("failed", "lost", 0),
     "01_30": ("failed", "lost", 0),
     "01_40": ("cancelled", None, 0),
+    "01_50": ("failed", "owed", 4),
 }
 """State, reason and clips of each archive of ``eventful`` now that the jobs which worked on it are gone."""
 

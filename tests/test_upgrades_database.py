@@ -15,7 +15,7 @@ from versions import bring_back_database, databases
 
 from audioctl.database import schema
 from audioctl.database.connection import connect
-from audioctl.database.rows import DayRow, read_day, search, store_batch
+from audioctl.database.rows import read_day, search, store_batch
 from audioctl.errors import SchemaError
 
 if TYPE_CHECKING:
@@ -83,9 +83,9 @@ def test_the_rows_of_any_step_say_what_they_said(step: str) -> None:
             assert connection.execute(OLD_QUERY).fetchall() == [("old.mp3", "Bern", "words of old.mp3", 3)]
             assert value(connection, "select status from processing_queue where year = 2024") == "completed"
         if name >= "0003":
-            assert list(read_day(connection, DAY)) == [
-                DayRow(SLOT, A, "storage:/radio/a.opus", 9, "good morning"),
-                DayRow(SLOT, B, None, None, ""),
+            assert [row[:5] for row in read_day(connection, DAY)] == [
+                (SLOT, A, "storage:/radio/a.opus", 9, "good morning"),
+                (SLOT, B, None, None, ""),
             ]
             assert [hit.member for hit in search(connection, "morning")] == [A]
             # The same clips again find their rows; another finds none.

@@ -131,7 +131,6 @@ JOURNAL_DAMAGES: dict[str, tuple[Callable[[Path], object], list[Found]]] = {
     "an upload's line is gone": (
         lambda journal: without(journal, '"batch_uploaded"'),
         [
-            *[(SLOT, "", Problem.FILE_UNKNOWN)] * 2,
             (SLOT, "", Problem.NOT_FINISHED),
             (SLOT, "0.mp3", Problem.NOT_UPLOADED),
             (SLOT, MEMBER, Problem.NOT_UPLOADED),

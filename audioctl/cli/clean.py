@@ -104,7 +104,7 @@ def _decide(settings: Settings, day: str, slots: Sequence[str], checksum: bool) 
     with open_ledger(Path(settings.paths.state_dir)):
         status = one_day(day)
     archives = [one for one in ((status.archives or []) if status else []) if not slots or one.slot in slots]
-    return proof, decide(archives, proof, rows_were_compared=settings.database.enabled)
+    return proof, decide(archives, proof, settings)
 
 
 def _delete(

@@ -5,9 +5,10 @@ A batch travels as one JSON document, which PostgreSQL unfolds into rows: bulk s
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from enum import StrEnum
-from typing import NamedTuple
-from uuid import uuid4
+from typing import Any, NamedTuple
+from uuid import UUID, uuid4
 
 import backoff
 import msgspec
@@ -51,13 +52,26 @@ class Confirmation(NamedTuple):
 
 
 class DayRow(NamedTuple):
-    """``member`` as ``member_key`` gives it; ``transcript_text`` is ``None`` where the transcript's row is missing."""
+    """``member`` as ``member_key`` gives it; ``transcript_text`` is ``None`` where the transcript's row is missing.
+
+    ``segments`` is whatever is in the column, as JSON has it.
+    """
 
     slot: str
     member: str
     file_path: str | None
     file_size_bytes: int | None
     transcript_text: str | None
+    id: UUID
+    ordinal: int | None
+    sha256: str | None
+    word_count: int | None
+    duration_seconds: Decimal | None
+    language: str | None
+    language_probability: float | None
+    segments: Any
+    flags: list[str] | None
+    model: str | None
 
 
 class Hit(NamedTuple):
@@ -70,7 +84,9 @@ class Hit(NamedTuple):
     snippet: str
 
 
-class _ClipRow(msgspec.Struct):
+class ClipRow(msgspec.Struct):
+    """A stored clip as ``store_batch`` writes it: ``member`` as ``member_key`` gives it, no U+0000 anywhere."""
+
     ordinal: int
     member: str
     sha256: str | None
@@ -103,10 +119,10 @@ def store_batch(connection: Connection, day: str, slot: str, clips: Sequence[Cli
 
     A clip that has its rows already keeps ``id``, ``filename``, ``file_path`` and ``file_size_bytes``.
     """
-    rows = [_clip_row(day, slot, clip) for clip in clips if clip.state is ClipState.STORED]
+    rows = [clip_row(day, slot, clip) for clip in clips if clip.state is ClipState.STORED]
     if not rows:
         return
-    batch = _day_key(day) | {"slot": slot, "clips": _json(rows)}
+    batch = day_key(day) | {"slot": slot, "clips": _json(rows)}
     with connection.transaction():
         present = connection.execute(_UPDATE_AUDIO_FILES, batch).rowcount
         for choice in range(1, 4):
@@ -132,7 +148,7 @@ def confirm_batch(connection: Connection, day: str, slot: str, files: Sequence[C
         return
     keyed = [{**file._asdict(), "member": member_key(file.member)} for file in files]
     failpoint("confirm.rows")
-    confirmed = connection.execute(_CONFIRM_AUDIO_FILES, _day_key(day) | {"slot": slot, "files": _json(keyed)}).rowcount
+    confirmed = connection.execute(_CONFIRM_AUDIO_FILES, day_key(day) | {"slot": slot, "files": _json(keyed)}).rowcount
     if confirmed < len(files):
         raise RecordRefusedError(
             f"{len(files) - confirmed} of {len(files)} uploaded clips of {day} {slot} have no row in audio_files.",
@@ -157,7 +173,7 @@ def update_queue(
     """
     connection.execute(
         _UPDATE_QUEUE,
-        _day_key(day)
+        day_key(day)
         | {
             "id": uuid4(),  # the old table has no default for it
             "status": status.value,
@@ -176,7 +192,7 @@ def read_day(connection: Connection, day: str) -> Iterator[DayRow]:
         connection.cursor("read_day", row_factory=class_row(DayRow)) as cursor,
     ):
         cursor.itersize = 5000
-        yield from cursor.execute(_READ_DAY, _day_key(day))
+        yield from cursor.execute(_READ_DAY, day_key(day))
 
 
 @record_errors()
@@ -204,9 +220,9 @@ def filename_candidates(day: str, slot: str, member: str) -> list[str]:
     return [name for name in names if len(name) <= LONGEST_FILENAME]
 
 
-def _clip_row(day: str, slot: str, clip: ClipRecord) -> _ClipRow:
+def clip_row(day: str, slot: str, clip: ClipRecord) -> ClipRow:
     text = _storable(clip.text or "")
-    return _ClipRow(
+    return ClipRow(
         ordinal=clip.ordinal,
         member=member_key(clip.member),
         sha256=clip.sha256,
@@ -227,7 +243,7 @@ def _storable(text: str) -> str:
     return text.replace("\0", "")
 
 
-def _day_key(day: str) -> dict[str, object]:
+def day_key(day: str) -> dict[str, object]:
     """``date`` is the day of the month, as the old tables have it."""
     year, month, date = map(int, day.split("-"))
     return {"year": year, "month": month, "date": date}
@@ -308,7 +324,8 @@ values (%(id)s, %(year)s, %(month)s, %(date)s, %(status)s, current_timestamp,
 """
 
 _READ_DAY = """
-select slot, member, file_path, file_size_bytes, transcript_text
+select slot, member, file_path, file_size_bytes, transcript_text, audio_files.id, ordinal, sha256, word_count,
+       duration_seconds, language, language_probability, segments, flags, model
   from audio_files left join transcripts on audio_file_id = audio_files.id
  where year = %(year)s and month = %(month)s and date = %(date)s and slot is not null and member is not null
  order by slot collate "C", member collate "C"

@@ -22,7 +22,7 @@ from audioctl.failpoints import failpoint
 from audioctl.jobs import UNKNOWN, JobPhase, JobStatus, LookAtJobs
 from audioctl.ledger.absorb_journal import absorb_journal, forget
 from audioctl.ledger.journal import journal_path
-from audioctl.ledger.models import ArchiveRow, DayRow
+from audioctl.ledger.models import ArchiveRow, DayRow, open_ledger
 from audioctl.ledger.progress import DAMAGED_JOURNAL, NEWER_JOURNAL
 from audioctl.ledger.verdict import Standing, Submission, Values, by_job, by_journal, standing
 from audioctl.runs import Run, is_cancelled, run_folder, runs_of_day
@@ -68,6 +68,14 @@ def refresh(
                 DayRow.replace(day=day, journals_mtime_ns=journals, runs_mtime_ns=runs).execute()
     if questions:
         _answer(database, state_dir, questions, look_at_jobs)
+
+
+def forget_archives(state_dir: Path, day: str, slots: Collection[str]) -> None:
+    """Whatever the ledger says of them; the next look reads it from their journals."""
+    with open_ledger(state_dir) as database, database.atomic("IMMEDIATE"):
+        for slot in slots:
+            forget(day, slot)
+        DayRow.delete().where(DayRow.day == day).execute()
 
 
 def _absorb_day(state_dir: Path, day: str) -> list[_Question]:

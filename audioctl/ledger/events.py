@@ -115,6 +115,16 @@ class StageFailed(Step, frozen=True, tag="stage_failed", kw_only=True):
     error: str
 
 
+class UploadRevoked(_Event, frozen=True, tag="upload_revoked", kw_only=True):
+    """The files of the batch are not at the destination as they were sent, so it owes its upload again.
+
+    ``verify --repair`` found it out, while nobody works on the archive. An attempt that ended as done has not any more.
+    """
+
+    batch: Count
+    reason: str
+
+
 class ArchiveRead(Step, frozen=True, tag="archive_read", kw_only=True):
     """The archive was read to its end, or to where it is damaged."""
 
@@ -127,7 +137,8 @@ class ArchiveRead(Step, frozen=True, tag="archive_read", kw_only=True):
 class AttemptEnded(Step, frozen=True, tag="attempt_ended", kw_only=True):
     """The job let the archive go of its own accord. A job that was killed leaves no such line.
 
-    It is the last line of a journal that nobody works on, so that a look at the end of the file tells how that went.
+    It is the last line of a journal that nobody works on, so that a look at the end of the file tells how that went;
+    only UploadRevoked may come behind it.
     """
 
     attempt: Count
@@ -148,6 +159,7 @@ Event = (
     | BatchUploaded
     | BatchConfirmed
     | StageFailed
+    | UploadRevoked
     | ArchiveRead
     | AttemptEnded
 )

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from audioctl.ledger.events import (
     ArchiveRead,
     AttemptEnded,
@@ -25,6 +27,7 @@ from audioctl.ledger.events import (
     RecognitionBegun,
     StageFailed,
     Step,
+    UploadRevoked,
 )
 from audioctl.ledger.journal import read_entries
 from audioctl.states import ArchiveState, Outcome, Stage, StageState
@@ -93,6 +96,12 @@ class BatchProgress:
         elif StageState.FAILED not in self.stages.values():
             self.error = None
 
+    def upload_revoked(self, event: UploadRevoked) -> None:
+        """Where its files lie cannot have been confirmed, either."""
+        if self.is_transcribed:
+            self.stages |= {Stage.UPLOAD: StageState.FAILED, Stage.CONFIRM: StageState.PENDING}
+            self.updated_at, self.error = event.at, event.reason
+
 
 @dataclass(slots=True)
 class Crashes:
@@ -147,6 +156,11 @@ class ArchiveProgress:
                     self.batches[event.batch] = BatchProgress(
                         event.batch, event.first_ordinal, event.members, event.digest, updated_at=event.at
                     )
+            case UploadRevoked():
+                if (batch := self.batches.get(event.batch)) is not None:
+                    batch.upload_revoked(event)
+                if self.ended is not None and self.ended.outcome is Outcome.DONE:
+                    self.ended = msgspec.structs.replace(self.ended, outcome=Outcome.OWED)
             case ClipTranscribed():
                 pass  # counts with its BatchTranscribed
             case _:

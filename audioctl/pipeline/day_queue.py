@@ -17,7 +17,7 @@ from pathlib import Path
 from audioctl.database.connection import connect
 from audioctl.database.rows import QueueStatus, update_queue
 from audioctl.errors import AudioctlError
-from audioctl.ledger.events import AttemptEnded
+from audioctl.ledger.events import AttemptEnded, UploadRevoked
 from audioctl.ledger.journal import journal_path, last_event
 from audioctl.ledger.lease import lease_path, live_holder
 from audioctl.ledger.queries import DayStatus
@@ -33,6 +33,9 @@ _STATUS_BY_WEIGHT = (
     QueueStatus.COMPLETED,
 )
 """A day has the first of these that any of its archives has."""
+
+
+_OWING = QueueStatus.COMPLETED_WITH_ERRORS, "something could not be sent yet"
 
 
 @contextmanager
@@ -102,19 +105,21 @@ def _first_of(errors: list[str]) -> str | None:
 
 def _archive_status(journal: Path, submitted_at: str | None) -> tuple[QueueStatus, str | None]:
     event = last_event(journal)
-    if not isinstance(event, AttemptEnded):
+    if not isinstance(event, AttemptEnded | UploadRevoked):
         if event is None or live_holder(lease_path(journal)) is not None:
             return QueueStatus.PROCESSING, None
         return QueueStatus.FAILED, "its job went away"
     if submitted_at is not None and event.at < submitted_at:
         return QueueStatus.PROCESSING, None
+    if isinstance(event, UploadRevoked):
+        return _OWING
     match event.outcome:
         case Outcome.DONE if event.damage is None:
             return QueueStatus.COMPLETED, None
         case Outcome.DONE:
             return QueueStatus.COMPLETED_WITH_ERRORS, f"damaged ({event.damage})"
         case Outcome.OWED:
-            return QueueStatus.COMPLETED_WITH_ERRORS, "something could not be sent yet"
+            return _OWING
         case _:
             return QueueStatus.FAILED, event.error or event.outcome.value
 

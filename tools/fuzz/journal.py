@@ -34,6 +34,7 @@ from audioctl.ledger.events import (
     ClipTranscribed,
     Event,
     StageFailed,
+    UploadRevoked,
 )
 from audioctl.ledger.journal import Entry, journal_path, last_event, read_entries
 from audioctl.ledger.models import ArchiveRow, open_private_ledger
@@ -130,6 +131,7 @@ def _seeds() -> list[bytes]:
         BatchUploaded(at=_AT, batch=0, destination="/storage", files=[StoredFile(0, "audio/a.opus", 9, "0")]),
         BatchConfirmed(at=_AT, batch=0),
         StageFailed(at=_AT, batch=0, stage=Stage.UPLOAD, error="connection refused"),
+        UploadRevoked(at=_AT, batch=0, reason="file missing"),
         ArchiveRead(at=_AT, batches=1, members=2, damage=Damage.CUT_OFF, detail="It is cut."),
         AttemptEnded(at=_AT, attempt=1, outcome=Outcome.DONE, damage=Damage.CUT_OFF),
     ]  # fmt: skip

@@ -66,6 +66,8 @@ def write(state: Path) -> None:
     write_journal(state, "01_00", whole_archive(3))
     write_journal(state, "01_00", [started(2, archive=replaced), extracted(0), extracted(1, "b"), *transcribed(1)])
     write_journal(state, "01_00", [uploaded(1), read_to_end(2), ended(2)])
+    if hasattr(journals, "revoked"):  # of versions that can
+        write_journal(state, "01_50", [*whole_archive(2), journals.revoked(1)])
     run_id = "20250125T123000Z-0001"
     submit(state, ["01_10", "01_20"], run_id)
     write_journal(state, "01_10", [started(run_id=run_id, job_id=f"{run_id}_0"), extracted(0), *transcribed(0)])

@@ -21,6 +21,7 @@ INSERT INTO "archives" VALUES('2025-01-25','01_10','/staging/0_2025-01-25_12_30.
 INSERT INTO "archives" VALUES('2025-01-25','01_20','/staging/01_20.tar','submitted',NULL,NULL,0,'20250125T123000Z-0001','20250125T123000Z-0001_1',NULL,0,0,0,0,0,0,0,0.0,0,0,NULL,NULL,0,NULL,NULL,NULL,NULL,'20250125T123000Z-0001 not_begun 0',0,1);
 INSERT INTO "archives" VALUES('2025-01-25','01_30','/staging/01_30.tar','failed','lost','The supervisor of its job went away before it began to work on the archive; `audioctl logs 2025-01-25 01_30` tells more.',0,'20250125T123000Z-0002','20250125T123000Z-0002_0',NULL,0,0,0,0,0,0,0,0.0,0,0,NULL,NULL,0,NULL,NULL,NULL,NULL,'20250125T123000Z-0002 not_begun 0',1,0);
 INSERT INTO "archives" VALUES('2025-01-25','01_40','/staging/01_40.tar','cancelled',NULL,NULL,0,'20250125T123000Z-0003','20250125T123000Z-0003_0',NULL,0,0,0,0,0,0,0,0.0,0,0,NULL,NULL,0,NULL,NULL,NULL,NULL,'20250125T123000Z-0003 not_begun 0',1,0);
+INSERT INTO "archives" VALUES('2025-01-25','01_50','/staging/0_2025-01-25_12_30.tar.xz','failed','owed','file missing',1,NULL,NULL,'gpu1',2,1,1,4,2,2,2,5.0,0,1,'2025-01-25T12:40:00Z','2025-01-25T12:40:00Z',3343,'file missing','{"event":"attempt_started","at":"2025-01-25T12:40:00Z","attempt":1,"run_id":null,"job_id":null,"node":"gpu1","version":"0.1.0","archive":{"path":"/staging/0_2025-01-25_12_30.tar.xz","size_bytes":1000,"mtime_ns":7},"batch_size":3,"model":"bundled","stages":["extract","transcribe","upload"],"after_crash":null}','{"event":"attempt_ended","at":"2025-01-25T12:40:00Z","attempt":1,"outcome":"owed","damage":null,"error":null,"exit_code":null}','{"event":"archive_read","at":"2025-01-25T12:40:00Z","batches":2,"members":6,"damage":null,"detail":null}',NULL,0,0);
 CREATE TABLE batches (
             day TEXT NOT NULL, slot TEXT NOT NULL, batch INTEGER NOT NULL,
             first_ordinal INTEGER NOT NULL, members INTEGER NOT NULL, digest TEXT NOT NULL,
@@ -40,13 +41,15 @@ INSERT INTO "batches" VALUES('2025-01-25','00_50',1,3,3,'a',1,1,1,2.5,'done','do
 INSERT INTO "batches" VALUES('2025-01-25','01_00',0,0,3,'a',1,1,1,2.5,'done','done','pending','done','pending','2025-01-25T12:40:00Z',NULL);
 INSERT INTO "batches" VALUES('2025-01-25','01_00',1,3,3,'b',1,1,1,2.5,'done','done','pending','done','pending','2025-01-25T12:40:00Z',NULL);
 INSERT INTO "batches" VALUES('2025-01-25','01_10',0,0,3,'a',1,1,1,2.5,'done','done','pending','pending','pending','2025-01-25T12:40:00Z',NULL);
+INSERT INTO "batches" VALUES('2025-01-25','01_50',0,0,3,'a',1,1,1,2.5,'done','done','pending','done','pending','2025-01-25T12:40:00Z',NULL);
+INSERT INTO "batches" VALUES('2025-01-25','01_50',1,3,3,'a',1,1,1,2.5,'done','done','pending','failed','pending','2025-01-25T12:40:00Z','file missing');
 CREATE TABLE days (
             day TEXT NOT NULL PRIMARY KEY, journals_mtime_ns INTEGER NOT NULL, runs_mtime_ns INTEGER NOT NULL
         ) WITHOUT ROWID;
 INSERT INTO "days" VALUES('2025-01-25',1737800000000000000,1737800000000000000);
 CREATE TABLE migrations (name TEXT PRIMARY KEY, applied_at TEXT DEFAULT CURRENT_TIMESTAMP);
-INSERT INTO "migrations" VALUES('m001_initial','2026-11-22 19:09:55');
-INSERT INTO "migrations" VALUES('m002_jobs','2026-11-22 19:09:55');
+INSERT INTO "migrations" VALUES('m001_initial','2026-11-22 20:00:08');
+INSERT INTO "migrations" VALUES('m002_jobs','2026-11-22 20:00:08');
 CREATE TABLE rejections (
             day TEXT NOT NULL, slot TEXT NOT NULL, ordinal INTEGER NOT NULL, batch INTEGER NOT NULL,
             member TEXT NOT NULL, stage TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT,
@@ -63,6 +66,8 @@ INSERT INTO "rejections" VALUES('2025-01-25','00_50',4,1,'4.mp3','transcribe','u
 INSERT INTO "rejections" VALUES('2025-01-25','01_00',1,0,'1.mp3','transcribe','undecodable','no audio in it');
 INSERT INTO "rejections" VALUES('2025-01-25','01_00',4,1,'4.mp3','transcribe','undecodable','no audio in it');
 INSERT INTO "rejections" VALUES('2025-01-25','01_10',1,0,'1.mp3','transcribe','undecodable','no audio in it');
+INSERT INTO "rejections" VALUES('2025-01-25','01_50',1,0,'1.mp3','transcribe','undecodable','no audio in it');
+INSERT INTO "rejections" VALUES('2025-01-25','01_50',4,1,'4.mp3','transcribe','undecodable','no audio in it');
 CREATE INDEX archives_by_state ON archives (state, reason, day);
 CREATE INDEX archives_summary ON archives (
             day, state, started_at, finished_at,

@@ -7,8 +7,8 @@
 set -u
 
 day=2025-01-25
-run_id=20261122T190955Z-06af
-run=@FOLDER@/state/runs/2025-01-25/20261122T190955Z-06af
+run_id=20261122T200009Z-ad66
+run=@FOLDER@/state/runs/2025-01-25/20261122T200009Z-ad66
 slots=(
   12_00
   12_10

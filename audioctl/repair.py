@@ -130,16 +130,19 @@ def _without_journal(difference: Difference) -> Answer:
 def _repair_archive(slot: str, proof: Proof, settings: Settings, *, dry_run: bool) -> list[Answer]:
     journal = journal_path(Path(settings.paths.state_dir), proof.day, slot)
     progress, batches = read_archive(journal)
+    meanwhile = f"a job has worked on it meanwhile: audioctl verify {proof.day}"
+    if progress != proof.journals[slot]:
+        return [Answer(difference, Fate.LEFT, meanwhile) for difference in proof.differences_of(slot)]
     plan = _plan(proof, slot, progress, batches)
     if dry_run or not (plan.rows or plan.revoked):
         return plan.answers
     try:
         with Lease.acquire(lease_path(journal), run_id=None, job_id=None) as lease:
-            if read_progress(journal) == proof.journals[slot]:
+            if read_progress(journal) == progress:
                 _write_rows(proof.day, slot, plan, settings)
                 _revoke(journal, lease, plan)
             else:
-                plan.leave(_OF_FILES | _OF_ROWS, f"a job has worked on it meanwhile: audioctl verify {proof.day}")
+                plan.leave(_OF_FILES | _OF_ROWS, meanwhile)
     except ArchiveBusyError as busy:
         plan.leave(_OF_FILES | _OF_ROWS, busy.message)
     return plan.answers

@@ -22,7 +22,7 @@ from audioctl.clips import ClipRecord, Segment, StoredFile
 from audioctl.database.rows import ClipRow, DayRow, clip_row, member_key
 from audioctl.ledger.progress import ArchiveProgress
 from audioctl.ledger.transcripts import BatchTranscripts
-from audioctl.names import slot_of
+from audioctl.names import readable, slot_of
 from audioctl.states import ClipState
 from audioctl.storage.destination import Destination, Kind, parse_destination
 
@@ -154,8 +154,8 @@ def compare_files(
         for path in found:
             slot = slot_of(path)
             if slot not in left_out and path not in owed:
-                where, how = destination.file_path(path), _how_to_delete(destination, path)
-                yield Difference(slot, "", Problem.FILE_UNKNOWN, where, f"if nobody needs it: {how}")
+                where = readable(destination.file_path(path))
+                yield Difference(slot, "", Problem.FILE_UNKNOWN, where, _how_to_delete(destination, path))
 
 
 def compare_contents(expected: Sequence[ExpectedClip], fetch_files: Fetcher) -> Iterator[Difference]:
@@ -242,15 +242,17 @@ def _language(row: DayRow | ClipRow) -> str:
 
 
 def _how_to_delete(destination: Destination, path: str) -> str:
-    """What a person can type where that runs."""
+    """What a person can type, where a name can be typed."""
+    if not path.isprintable():
+        return "if nobody needs it, delete it by hand"
     remove = shlex.join(["rm", "--", destination.file_path(path)])
     match destination.kind:
         case Kind.LOCAL:
-            return remove
+            return f"if nobody needs it: {remove}"
         case Kind.SSH:
-            return shlex.join(["ssh", destination.ssh_host, remove])
+            return f"if nobody needs it: {shlex.join(['ssh', destination.ssh_host, remove])}"
         case Kind.DAEMON:
-            return f"delete {destination.file_path(path)} on the server"
+            return "if nobody needs it, delete it on the server"
 
 
 def _by_destination(expected: Iterable[ExpectedClip]) -> dict[Destination, list[tuple[ExpectedClip, StoredFile]]]:

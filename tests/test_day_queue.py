@@ -11,7 +11,7 @@ import pytest
 from audioctl.database import schema
 from audioctl.database.connection import connect
 from audioctl.database.rows import QueueStatus
-from audioctl.ledger.events import AttemptEnded, Event
+from audioctl.ledger.events import AttemptEnded, Event, UploadRevoked
 from audioctl.ledger.journal import JournalWriter, journal_path, last_event
 from audioctl.ledger.lease import Lease, lease_path
 from audioctl.pipeline.day_queue import day_status, told_queue
@@ -69,6 +69,14 @@ def test_a_day_is_what_its_archives_are(
     for slot, event in zip(("12_00", "12_10"), events, strict=True):
         write_journal(tmp_path, slot, event)
     assert day_status(tmp_path, DAY) == (status, error)
+
+
+def test_a_day_of_which_an_upload_was_revoked_owes_something(tmp_path: Path) -> None:
+    write_journal(tmp_path, "12_00", ended(Outcome.DONE), UploadRevoked(at=LATER, batch=0, reason="file missing"))
+    assert day_status(tmp_path, DAY) == (
+        QueueStatus.COMPLETED_WITH_ERRORS,
+        "12_00: something could not be sent yet",
+    )
 
 
 def test_a_day_is_being_processed_while_an_archive_of_it_has_not_begun_again(tmp_path: Path) -> None:

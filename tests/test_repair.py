@@ -310,6 +310,15 @@ def test_what_nobody_knows_is_left_with_the_words_that_delete_it(recorded_day: P
     assert_proved(workspace)
 
 
+def test_a_name_that_cannot_be_typed_is_told_all_the_same(local_day: ProvedDay) -> None:
+    extra = local_day.file(FIRST, MEMBER).with_name(os.fsdecode(b"\xff\n.opus"))
+    extra.write_bytes(b"?")
+    (difference,) = json.loads(repair(local_day.workspace, "--json").stdout)["differences"]
+    assert difference["detail"].endswith("\\xff\n.opus")
+    assert difference["next"] == "if nobody needs it, delete it by hand"
+    assert r"\xff\n.opus" in repair(local_day.workspace).stdout
+
+
 def test_over_ssh_the_words_say_where_to_delete(workspace: Workspace, sshd: Sshd) -> None:
     workspace.configure(
         "upload",
@@ -446,7 +455,7 @@ def test_a_job_that_comes_in_between_has_its_way(local_day: ProvedDay) -> None:
     write_journal(local_day.workspace.state, FIRST, [started(2), failed(0, Stage.UPLOAD), ended(2)])
     before = contents(local_day.workspace.state)
     (answer,) = repair_day(proof, settings, dry_run=False)
-    assert answer.fate is Fate.LEFT
+    assert (answer.fate, "worked on it meanwhile" in answer.next) == (Fate.LEFT, True)
     assert contents(local_day.workspace.state) == before
 
 

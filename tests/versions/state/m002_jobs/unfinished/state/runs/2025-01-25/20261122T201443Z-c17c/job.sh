@@ -7,8 +7,8 @@
 set -u
 
 day=2025-01-25
-run_id=20261122T200009Z-ad66
-run=@FOLDER@/state/runs/2025-01-25/20261122T200009Z-ad66
+run_id=20261122T201443Z-c17c
+run=@FOLDER@/state/runs/2025-01-25/20261122T201443Z-c17c
 slots=(
   12_00
   12_10

@@ -34,6 +34,15 @@ def test_the_architecture_names_every_stage_of_the_pipeline() -> None:
     assert [name for name in stages if f"{name}.py" not in text] == []
 
 
+def test_every_proof_that_reliability_names_exists() -> None:
+    text = (ROOT / "docs/reliability.md").read_text()
+    tests = set(re.findall(r"`(test_\w+)`", text))
+    assert len(tests) > 10
+    written = "\n".join(path.read_text() for path in (ROOT / "tests").glob("**/test_*.py"))
+    assert [name for name in tests if f"def {name}(" not in written] == []
+    assert [path for path in re.findall(r"`(tests/[\w/.]+)`", text) if not (ROOT / path).exists()] == []
+
+
 def test_every_command_is_documented() -> None:
     documented = "\n".join(page.read_text() for page in PAGES)
     group = typer.main.get_command(build_app())

@@ -1,0 +1,29 @@
+"""The figures of the trials, behind their tests."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """As docs/reliability.md quotes them."""
+    reports = [
+        report
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.getreports(outcome)
+        if report.when == "call" and any(name == "tally" for name, _ in report.user_properties)
+    ]
+    if not reports:
+        return
+    properties = [one for report in reports for one in report.user_properties]
+    faults = Counter(str(value) for name, value in properties if name == "fault")
+    tallies = [value for name, value in properties if name == "tally"]
+    clips, lost, doubled = (sum(counts) for counts in zip(*tallies, strict=True))  # type: ignore[arg-type, call-overload]
+    terminalreporter.section("faults")
+    for action, count in sorted(faults.items()):
+        terminalreporter.write_line(f"{count:6,}  {action}")
+    terminalreporter.write_line(
+        f"{len(reports):,} trials, {faults.total():,} faults, {clips:,} clips: lost {lost:,}, doubled {doubled:,}"
+    )

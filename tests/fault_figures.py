@@ -1,10 +1,15 @@
-"""The figures of the trials, behind their tests."""
+"""The options of the trials in tests/faults, and their figures behind the tests."""
 
 from __future__ import annotations
 
 from collections import Counter
 
 import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fault-seeds", default="0:200", metavar="FIRST:END", help="seeds of tests/faults")
+    parser.addoption("--fault-lanes", type=int, default=2, help="trials of tests/faults side by side")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

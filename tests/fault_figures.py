@@ -25,7 +25,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     properties = [one for report in reports for one in report.user_properties]
     faults = Counter(str(value) for name, value in properties if name == "fault")
     tallies = [value for name, value in properties if name == "tally"]
-    clips, lost, doubled = (sum(counts) for counts in zip(*tallies, strict=True))  # type: ignore[arg-type, call-overload]
+    clips, lost, doubled = (sum(counts) for counts in zip(*tallies, strict=True))
     terminalreporter.section("faults")
     for action, count in sorted(faults.items()):
         terminalreporter.write_line(f"{count:6,}  {action}")

@@ -174,7 +174,8 @@ def _difference_as_json(day: str, difference: Difference) -> dict[str, Any]:
 
 def _sentence(proofs: Sequence[Proof], settings: Settings, differences: int) -> str:
     compared = "journals, ledger, files and rows" if settings.database.enabled else "journals, ledger and files"
-    return f"{_clips(proofs):,} clips, {differences:,} differences between {compared}"
+    noun = "difference" if differences == 1 else "differences"
+    return f"{_clips(proofs):,} clips, {differences:,} {noun} between {compared}"
 
 
 def _clips(proofs: Sequence[Proof]) -> int:

@@ -18,6 +18,7 @@ pytest_plugins = [
     "databases",
     "fault_figures",
     "postgres",
+    "side_by_side",
     "state_folders",
     "uploads",
     "workspace",

@@ -242,7 +242,9 @@ def try_out(scenario: Scenario, folder: Path, servers: Servers) -> Verdict:
     """Leaves nothing behind, unless something is to be looked at."""
     servers.forget()
     verdict = Trial(scenario, folder, servers).judge()
-    if not verdict.complaints:
+    if verdict.complaints:
+        (folder / "complaints").write_text("\n".join(verdict.complaints))
+    else:
         shutil.rmtree(folder)
     return verdict
 

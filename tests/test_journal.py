@@ -2,11 +2,14 @@
 
 import os
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from journals import (
     AT,
     clip_lines,
@@ -25,6 +28,7 @@ from audioctl.errors import JournalError, LeaseLostError
 from audioctl.ledger.events import BatchTranscribed, BatchUploaded, ClipTranscribed, Event
 from audioctl.ledger.journal import JournalWriter, read_entries
 from audioctl.ledger.lease import Lease, lease_path
+from audioctl.ledger.lines import whole_lines, whole_lines_backwards
 from audioctl.states import ClipState
 
 AS_ROOT = [] if os.geteuid() == 0 else ["sudo", "-n"]
@@ -206,3 +210,17 @@ def test_a_job_whose_archive_was_taken_over_writes_nothing_more(journal: Path, w
     with pytest.raises(LeaseLostError, match="job 78 on gpu9"):
         writer.append(extracted(0))
     assert events_of(journal) == [started()]
+
+
+@given(
+    st.lists(st.binary(max_size=40).map(lambda line: line.replace(b"\n", b"")), max_size=12),
+    st.binary(max_size=30).map(lambda torn: torn.replace(b"\n", b"")),
+    st.integers(1, 64),
+)
+def test_from_its_end_a_journal_has_the_same_lines(lines: list[bytes], torn: bytes, block_bytes: int) -> None:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("audioctl.ledger.lines._TAIL_BYTES", block_bytes)
+        patch.setattr("audioctl.ledger.lines._LARGEST_BLOCK_BYTES", 3 * block_bytes)
+        path = Path(folder, "12_30.jsonl")
+        path.write_bytes(b"".join(line + b"\n" for line in lines) + torn)
+        assert list(whole_lines_backwards(path)) == list(whole_lines(path))[::-1]

@@ -174,7 +174,7 @@ def summary_line(name: str, progress: ArchiveProgress, counts: Counts) -> str:
     parts.append(f"{stored:,} clips stored ({audio_hours(audio_seconds)}), {rejected:,} rejected")
     if counts.clips_stored:
         speed = counts.audio_seconds / max(counts.elapsed_seconds, 1e-3)
-        parts.append(f"in {duration(counts.elapsed_seconds)}, {speed:,.0f} × real time")
+        parts.append(f"in {duration(counts.elapsed_seconds)}, {speed:,.0f} × real time{_bound_by(progress)}")
     elif progress.is_complete:
         parts.append("nothing was left to transcribe")
     owed = [
@@ -188,3 +188,11 @@ def summary_line(name: str, progress: ArchiveProgress, counts: Counts) -> str:
     if owed:
         parts.append(f"owed: {', '.join(owed)}; `audioctl resume` sends them")
     return "; ".join(parts) + "."
+
+
+def _bound_by(progress: ArchiveProgress) -> str:
+    """In a few words; `audioctl status --why-slow` has more of them."""
+    from audioctl.bounds import IN_WORDS, find_slowness
+
+    timing = progress.ended.timing if progress.ended else None
+    return f", bound by {IN_WORDS[find_slowness([timing]).bound.part]}" if timing and timing.batches else ""

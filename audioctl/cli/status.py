@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 from audioctl.cli.arguments import JsonOption, OptionalDayArgument
@@ -21,6 +23,7 @@ from audioctl.cli.output import (
 from audioctl.cli.status_tables import WANTS_A_LOOK, archives_table, days_table, totals_line
 from audioctl.clock import utc_now
 from audioctl.days import parse_days
+from audioctl.errors import UsageError
 from audioctl.settings import Settings
 from audioctl.states import ArchiveState
 
@@ -49,10 +52,23 @@ def status(
         bool, typer.Option("--failed", help="Only archives that failed or are damaged, and why.")
     ] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Look again every few seconds; Ctrl-C ends it.")] = False,
+    slow: Annotated[
+        bool,
+        typer.Option(
+            "--why-slow",
+            help="Where the time of the day's jobs went, what bounds them, and which settings to turn. Without DAY, of "
+            "the newest one.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show each archive of a day, or, of several days or without DAY, each day."""
     wanted = parse_days(day) if day else None
+    if slow:
+        if failed or watch:
+            raise UsageError(f"--why-slow does not go with {'--failed' if failed else '--watch'}.")
+        _why_slow(settings, wanted, as_json)
+        return
     if watch and not as_json:
         _watch(settings, wanted, failed)
         return
@@ -63,6 +79,23 @@ def status(
     if not days:
         note(_nothing_known(wanted, failed))
     _print(days, archives=_shows_archives(wanted, failed))
+
+
+def _why_slow(settings: Settings, wanted: Sequence[str] | None, as_json: bool) -> None:
+    from audioctl.cli import why_slow
+
+    state_dir = Path(settings.paths.state_dir)
+    if wanted is None:
+        newest = why_slow.newest_day(state_dir)
+        wanted = [newest] if newest else []
+    if as_json:
+        days = [
+            msgspec.to_builtins(status) | {"why_slow": why_slow.as_json(why_slow.why_slow(state_dir, status.day))}
+            for status in _look_closely(settings, wanted, failed=False)
+        ]
+        print_json({"schema": JSON_SCHEMA, "generated_at": utc_now(), "days": days})
+        return
+    why_slow.print_why_slow(state_dir, wanted)
 
 
 def _shows_archives(wanted: Sequence[str] | None, failed: bool) -> bool:

@@ -9,6 +9,7 @@ import msgspec
 
 from audioctl.clips import ClipRecord, Count, StoredFile
 from audioctl.states import Damage, Outcome, Stage
+from audioctl.timing import Timing
 
 
 class ArchiveFile(msgspec.Struct, frozen=True):
@@ -78,13 +79,17 @@ class ClipTranscribed(_Event, frozen=True, tag="clip", kw_only=True):
 
 
 class BatchTranscribed(Step, frozen=True, tag="batch_transcribed", kw_only=True):
-    """Every member of the batch has its record in the lines before."""
+    """Every member of the batch has its record in the lines before.
+
+    ``timing`` tells, here and in AttemptEnded, how the attempt has spent its time until then. Nothing depends on it.
+    """
 
     batch: Count
     stored: Count
     rejected: Count
     skipped: Count
     audio_seconds: float
+    timing: Timing | None = None
 
 
 class BatchRecorded(Step, frozen=True, tag="batch_recorded", kw_only=True):
@@ -147,6 +152,7 @@ class AttemptEnded(Step, frozen=True, tag="attempt_ended", kw_only=True):
     error: str | None = None
     exit_code: int | None = None
     """Of an attempt that an error ended."""
+    timing: Timing | None = None
 
 
 Event = (

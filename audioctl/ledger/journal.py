@@ -19,12 +19,12 @@ import msgspec
 from audioctl.clips import ClipRecord
 from audioctl.errors import JournalError, NewerJournalError
 from audioctl.failpoints import failpoint
-from audioctl.ledger.events import BatchTranscribed, ClipTranscribed, Event
+from audioctl.ledger.events import AttemptEnded, BatchTranscribed, ClipTranscribed, Event
 from audioctl.ledger.lease import Lease
-from audioctl.ledger.lines import append_lines, open_for_lines, whole_lines
+from audioctl.ledger.lines import append_lines, open_for_lines, whole_lines, whole_lines_backwards
+from audioctl.timing import Timing
 
-_TAIL_BYTES = 4096
-"""Holds the last line of most journals, and a bit of the one before."""
+_CLIP_LINE = b'{"event":"clip",'
 
 _UNKNOWN_WORD = re.compile(r"Invalid (enum )?value '")
 """msgspec, of an event or a state that it does not know in a line that is otherwise whole. Damage looks otherwise."""
@@ -72,21 +72,30 @@ def read_entries(path: Path, offset: int = 0) -> Iterator[Entry]:
 
 def last_event(path: Path) -> Event | None:
     """The event of the last whole line, found from the end of the file; ``None`` where there is none."""
+    return next((_decode(line, path, end) for line, end in _backwards(path)), None)
+
+
+def newest_timing(path: Path) -> Timing | None:
+    """How the newest attempt that transcribed something has spent its time, found from the end of the file.
+
+    ``None`` where there is none, or an earlier version wrote it.
+    """
+    for line, end in _backwards(path):
+        if line.startswith(_CLIP_LINE):  # most lines, and the largest
+            continue
+        event = _decode(line, path, end)
+        if isinstance(event, BatchTranscribed | AttemptEnded) and (event.timing is None or event.timing.batches):
+            return event.timing
+    return None
+
+
+def _backwards(path: Path) -> Iterator[tuple[bytes, int]]:
     try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            tail_bytes = _TAIL_BYTES
-            while True:
-                file.seek(max(0, size - tail_bytes))
-                lines = file.read().split(b"\n")[:-1]
-                if len(lines) > 1 or tail_bytes >= size:
-                    break
-                tail_bytes *= 8
+        yield from whole_lines_backwards(path)
     except FileNotFoundError:
-        return None
+        return
     except OSError as error:
         raise JournalError(f"The journal {path} cannot be read: {error.strerror}.") from error
-    return _decode(lines[-1], path, size) if lines else None
 
 
 def _clips_of(event: Event, waiting: list[ClipTranscribed]) -> list[ClipRecord]:

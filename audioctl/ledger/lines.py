@@ -13,6 +13,9 @@ from pathlib import Path
 from audioctl.permissions import open_private
 
 _BLOCK_BYTES = 64 * 1024
+_TAIL_BYTES = 4 * 1024
+"""Holds the last line of most files, and a bit of the one before."""
+_LARGEST_BLOCK_BYTES = 1024 * 1024
 
 
 def whole_lines(path: Path, offset: int = 0) -> Iterator[tuple[bytes, int]]:
@@ -24,6 +27,27 @@ def whole_lines(path: Path, offset: int = 0) -> Iterator[tuple[bytes, int]]:
                 return
             offset += len(line)
             yield line, offset
+
+
+def whole_lines_backwards(path: Path) -> Iterator[tuple[bytes, int]]:
+    """The same from the last one to the first; of the file only what is asked for is read. Raises OSError."""
+    with path.open("rb") as file:
+        start = file.seek(0, os.SEEK_END)
+        block_bytes, waiting, is_torn = _TAIL_BYTES, b"", True
+        while start > 0:
+            start, read_bytes = max(0, start - block_bytes), min(start, block_bytes)
+            block_bytes = min(8 * block_bytes, _LARGEST_BLOCK_BYTES)
+            file.seek(start)
+            waiting = file.read(read_bytes) + waiting
+            if is_torn:
+                waiting = waiting[: waiting.rfind(b"\n") + 1]
+                is_torn = not waiting
+            end = start + len(waiting)
+            lines = [line + b"\n" for line in waiting.split(b"\n")[:-1]]
+            waiting = lines.pop(0) if start > 0 and lines else b""  # it may begin further ahead
+            for line in reversed(lines):
+                yield line, end
+                end -= len(line)
 
 
 def open_for_lines(path: Path) -> int:

@@ -42,7 +42,8 @@ def journal_values(progress: ArchiveProgress) -> dict[str, Any]:
         "started_at": progress.started_at,
         "batch_error": _batch_error(progress),
         "attempt_started": _json(progress.attempt),
-        "attempt_ended": _json(progress.ended),
+        # How its time was spent would be a third of the row, and is at the end of the journal.
+        "attempt_ended": _json(progress.ended and msgspec.structs.replace(progress.ended, timing=None)),
         "archive_read": _json(progress.read),
     }
 

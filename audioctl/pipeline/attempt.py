@@ -15,6 +15,7 @@ from audioctl.node import node_name
 from audioctl.pipeline.job import ArchiveJob
 from audioctl.pipeline.log import ProgressLog
 from audioctl.pipeline.plan import needs_reading
+from audioctl.pipeline.stopwatches import AttemptTimes
 from audioctl.settings import Settings
 from audioctl.states import Outcome, Stage
 
@@ -35,7 +36,9 @@ def is_done_in_run(job: ArchiveJob, progress: ArchiveProgress) -> bool:
 
 
 @contextmanager
-def attempt(log: ProgressLog, job: ArchiveJob, settings: Settings, after_crash: bool) -> Iterator[AttemptStarted]:
+def attempt(
+    log: ProgressLog, job: ArchiveJob, settings: Settings, after_crash: bool, times: AttemptTimes
+) -> Iterator[AttemptStarted]:
     """Journals the beginning, and the end of the ``with`` block, whichever way that is.
 
     Raises ArchiveUnreadableError, with nothing journalled, when the archive is needed and cannot be looked at.
@@ -52,6 +55,7 @@ def attempt(log: ProgressLog, job: ArchiveJob, settings: Settings, after_crash: 
                 damage=log.progress.read.damage if log.progress.read else None,
                 error=error,
                 exit_code=exit_code,
+                timing=times.look(),
             )
         )
 

@@ -23,6 +23,7 @@ from audioctl.audio.speech import SpeechFinder, WindowCutter
 from audioctl.clips import ConvertedBatch, ConvertedClip, Member, MemberBatch, OpusFile, SetAside
 from audioctl.errors import Drained
 from audioctl.pipeline.clip_tasks import ClipTask, convert_clip, copy_clip
+from audioctl.pipeline.stopwatches import Stopwatch
 from audioctl.pipeline.workers import WorkerDiedError, WorkerPool
 from audioctl.states import ClipState, Reason
 
@@ -54,7 +55,7 @@ class Converter:
     Opus copies are written to ``scratch`` as ``<ordinal>.opus``, with ``bitrate`` bits per second. ``vad`` finds the
     speech of each clip; without it the whole clip is cut into windows. A clip whose decoder dies, or takes longer than
     ``clip_timeout_seconds``, or that lasts longer than ``max_clip_duration_seconds``, is rejected. ``work`` is what a
-    worker does with one clip.
+    worker does with one clip; ``busy`` runs for each worker that has one.
 
     ``start`` and ``collect`` may be called from different threads. ``collect`` raises ScratchError where scratch is
     full or not writable, and Drained after ``kill``.
@@ -69,6 +70,7 @@ class Converter:
         clip_timeout_seconds: float = 600,
         work: Callable[[ClipTask], ConvertedClip] = convert_clip,
         max_clip_duration_seconds: float = math.inf,
+        busy: Stopwatch | None = None,
     ) -> None:
         self._scratch = scratch
         self._bitrate = bitrate
@@ -76,7 +78,7 @@ class Converter:
         self._clip_timeout_seconds = clip_timeout_seconds
         self._max_clip_duration_seconds = max_clip_duration_seconds
         self._work = work
-        self._pool = WorkerPool(num_workers, clip_timeout_seconds, _begin_worker, preload=["__main__", __name__])
+        self._pool = WorkerPool(num_workers, clip_timeout_seconds, _begin_worker, ["__main__", __name__], busy)
 
     def __enter__(self) -> Self:
         return self

@@ -16,6 +16,8 @@ class Counts:
     compressed_size_bytes: int = 0
     clips_before: int = 0
     members_read: int = 0
+    clips_ahead: int = 0
+    """Read, and not in the recogniser yet."""
     clips_converted: int = 0
     clips_stored: int = 0
     clips_rejected: int = 0

@@ -58,8 +58,8 @@ class Effects:
     """Uploads and records the batches of one archive; without ``new_recorder`` there is no database.
 
     A context manager, to be used by one thread; a thread of its own waits for the uploads. An error there (the
-    journal's disk, a lost lease) is raised by the next ``send`` or ``finish``. Leaving it ends what is in flight,
-    which then stays owed.
+    journal's disk, a lost lease) is raised by the next ``send`` or ``finish_uploads``. Leaving it ends what is in
+    flight, which then stays owed.
     """
 
     def __init__(
@@ -130,18 +130,18 @@ class Effects:
         if self._log.progress.batches[batch].error != error:
             self._log.append(StageFailed(at=utc_now(), batch=batch, stage=Stage.UPLOAD, error=error))
 
-    def finish(self, record_seconds: float) -> None:
-        """Wait for what was sent, trying once more what failed, then for the database; what is left stays owed.
-
-        ``record_seconds`` is how long a database that is away gets. A drain ends all waiting at its time.
-        """
+    def finish_uploads(self) -> None:
+        """Wait for what was sent, trying once more what failed, until a drain ends; what is left stays owed."""
         self._sending.close()
         while self._thread.is_alive() and (remaining := self._drain.remaining_seconds()):
             self._thread.join(min(_LOOK_AFTER_DRAIN_SECONDS, remaining))
         if self._error is not None:
             raise self._error
+
+    def finish_rows(self, give_up_after_seconds: float) -> None:
+        """Then wait for the database, for so long if it is away, or until a drain ends; what is left stays owed."""
         if self._recorder is not None:
-            for owed in self._recorder.finish(min(record_seconds, self._drain.remaining_seconds())):
+            for owed in self._recorder.finish(min(give_up_after_seconds, self._drain.remaining_seconds())):
                 error = owed.refusal or "the database could not be reached"
                 self._log.append(StageFailed(at=utc_now(), batch=owed.batch_index, stage=owed.stage, error=error))
 

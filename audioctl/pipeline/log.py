@@ -12,6 +12,7 @@ from audioctl.ledger.events import BatchTranscribed, ClipTranscribed, Event, Ste
 from audioctl.ledger.journal import JournalWriter
 from audioctl.ledger.progress import ArchiveProgress
 from audioctl.states import ClipState
+from audioctl.timing import Timing
 
 
 class ProgressLog:
@@ -36,7 +37,7 @@ class ProgressLog:
         return msgspec.structs.replace(event, attempt=self.progress.attempt.attempt)
 
 
-def transcription_events(batch: int, records: list[ClipRecord]) -> list[Event]:
+def transcription_events(batch: int, records: list[ClipRecord], timing: Timing) -> list[Event]:
     """The lines of a transcribed batch; the last one makes the others count."""
     now = utc_now()
     states = [record.state for record in records]
@@ -49,5 +50,6 @@ def transcription_events(batch: int, records: list[ClipRecord]) -> list[Event]:
             rejected=states.count(ClipState.REJECTED),
             skipped=states.count(ClipState.SKIPPED),
             audio_seconds=round(sum(record.duration_seconds or 0.0 for record in records), 3),
+            timing=timing,
         ),
     ]

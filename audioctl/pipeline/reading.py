@@ -111,6 +111,7 @@ class ArchiveReader:
                         digest=batch.digest,
                     )
                 )
+                self.around.counters.add(clips_ahead=len(batch.members))
                 yield NewBatch(batch.index, self.converter.start(batch))
             case Action.COPY:
                 assert found is not None

@@ -19,6 +19,7 @@ from audioctl.database.connection import RecordRefusedError
 from audioctl.database.rows import Confirmation, confirm_batch, store_batch
 from audioctl.errors import AudioctlError, ConfigurationError, RecordError, SchemaError
 from audioctl.failpoints import failpoint
+from audioctl.pipeline.stopwatches import Stopwatch
 from audioctl.states import Stage
 
 LONGEST_DELAY_SECONDS = 60.0
@@ -51,6 +52,7 @@ class Recorder:
     ``connect`` makes the connection, at first and after each loss. ``on_done(batch_index, stage)`` and
     ``on_trouble(message)`` are called from that thread: the first after a commit, the second once for each new
     trouble. A batch that is refused for good is set aside and the others go on; its confirmation waits with it.
+    ``busy`` runs while PostgreSQL is spoken to.
     """
 
     def __init__(
@@ -61,12 +63,14 @@ class Recorder:
         *,
         on_done: Callable[[int, Stage], None],
         on_trouble: Callable[[str], None],
+        busy: Stopwatch | None = None,
     ) -> None:
         self._connect = connect
         self._day = day
         self._slot = slot
         self._on_done = on_done
         self._on_trouble = on_trouble
+        self._busy = busy or Stopwatch()
         self._connection: psycopg.Connection | None = None
         self._trouble: str | None = None
         # Guards what follows it; never held while PostgreSQL is spoken to or a callback runs.
@@ -158,7 +162,8 @@ class Recorder:
         delays = _delays()
         while work := self._wait_for_work():
             try:
-                work.perform(self._connected())
+                with self._busy.running():
+                    work.perform(self._connected())
             except (SchemaError, RecordRefusedError, ConfigurationError) as error:
                 self._refuse(work, error)
             except RecordError as error:

@@ -36,6 +36,7 @@ from audioctl.pipeline.plan import needs_reading
 from audioctl.pipeline.reading import ArchiveReader, KnownBatch, NewBatch
 from audioctl.pipeline.record import Recorder
 from audioctl.pipeline.scratch import scratch_folder, scratch_root
+from audioctl.pipeline.stopwatches import AttemptTimes, timed
 from audioctl.pipeline.transcribe import transcribe, transcribe_one_by_one
 from audioctl.pipeline.upload import Uploader
 from audioctl.pipeline.waiting import acquire_patiently
@@ -67,9 +68,10 @@ def process_archive(job: ArchiveJob, settings: Settings, around: Surroundings) -
         crash_report(crash_path(journal)) as after_crash,
     ):
         log = ProgressLog(writer, read_progress(journal))
+        times = AttemptTimes(around.counters, _num_workers(settings), settings.upload.max_concurrent_uploads)
         with (
             told_queue(job, settings, around.notify, around.secrets),
-            attempt(log, job, settings, after_crash) as started,
+            attempt(log, job, settings, after_crash, times) as started,
         ):
             around.attempt_began(started.attempt)
             owing = {
@@ -77,7 +79,7 @@ def process_archive(job: ArchiveJob, settings: Settings, around: Surroundings) -
                 for index, found in read_transcripts(journal).items()
                 if not log.progress.batch_is_done(index)
             }
-            _ArchiveRun(job, settings, around, log, destination, owing).work()
+            _ArchiveRun(job, settings, around, log, destination, owing, times).work()
         return log.progress
 
 
@@ -97,6 +99,7 @@ class _ArchiveRun:
     log: ProgressLog
     destination: Destination
     owing: dict[int, BatchTranscripts]
+    times: AttemptTimes
     engine: Engine | None = field(default=None, init=False)
 
     def work(self) -> None:
@@ -134,6 +137,7 @@ class _ArchiveRun:
             ssh_key=Path(upload.ssh_key) if upload.ssh_key else None,
             ssh_options=all_ssh_options(upload),
             secrets=self.around.secrets,
+            busy=self.times.upload,
         )
 
     def _effects(self, uploader: Uploader) -> Effects:
@@ -146,44 +150,53 @@ class _ArchiveRun:
                 application_name=f"audioctl/{job.day}/{job.slot}",
                 secrets=around.secrets,
             )
-            new_recorder = partial(Recorder, connection, job.day, job.slot, on_trouble=around.notify)
+            new_recorder = partial(
+                Recorder, connection, job.day, job.slot, on_trouble=around.notify, busy=self.times.record
+            )
         return Effects(self.log, uploader, new_recorder, self.destination, around.counters, around.drain, around.notify)
 
     def _read_and_transcribe(self, scratch: Path, effects: Effects) -> None:
         convert = self.settings.convert
-        workers = min(convert.num_workers, len(os.sched_getaffinity(0)))
         vad = self.settings.transcribe.vad
         with Converter(
-            workers,
+            self.times.num_workers,
             scratch,
             convert.bitrate,
             vad,
             convert.clip_timeout,
             max_clip_duration_seconds=convert.max_clip_duration,
+            busy=self.times.convert,
         ) as converter:
             reader = ArchiveReader(
                 self.job, self.settings.extract, self.around, self.log, self.owing, converter, scratch
             )
-            with made_ahead(reader.batches(), CONVERTED_BATCHES, thread_name="extract") as batches:
-                for batch in batches:
+            read = timed(reader.batches(), self.times.extract)
+            with made_ahead(read, CONVERTED_BATCHES, thread_name="extract") as batches:
+                for batch in timed(batches, self.times.wait_extract):
                     self.around.drain.check()
                     match batch:
                         case NewBatch():
                             self._transcribe(batch, effects)
                         case KnownBatch():
-                            _send_known(batch, effects)
+                            _send_known(batch, effects, self.times)
                     del batch  # it is large, and the wait for the next one may be long
 
     def _transcribe(self, batch: NewBatch, effects: Effects) -> None:
         if self.engine is None:
-            self.engine = self.around.load_engine()
-        converted = batch.converted.collect()
+            with self.times.load.running():
+                self.engine = self.around.load_engine()
+        with self.times.wait_convert.running():
+            converted = batch.converted.collect()
         counters = self.around.counters
-        counters.add(clips_converted=len(converted.clips))
+        members_converted = len(converted.clips) + len(converted.set_aside)
+        counters.add(clips_converted=len(converted.clips), clips_ahead=-members_converted)
+        self.times.first_batch()
         failpoint("transcribe.begin")
         records = self._recognise(batch.index, converted, self.engine)
         failpoint("transcribe.end")
-        self.log.append(*transcription_events(batch.index, records))
+        self.times.transcribed(records)
+        with self.times.journal.running():
+            self.log.append(*transcription_events(batch.index, records, self.times.look()))
         if counters.look().first_transcript_seconds is None and converted.clips:
             counters.set(first_transcript_seconds=counters.look().elapsed_seconds)
         done = self.log.progress.batches[batch.index]
@@ -196,22 +209,28 @@ class _ArchiveRun:
         counters.set(transcribe_busy_seconds=self.engine.busy_seconds)
         effects.record(batch.index, records)
         members = {record.ordinal: record.member for record in records if record.state is ClipState.STORED}
-        effects.send(batch.index, [clip.opus for clip in converted.clips if clip.member.ordinal in members], members)
+        with self.times.wait_upload.running():
+            effects.send(
+                batch.index, [clip.opus for clip in converted.clips if clip.member.ordinal in members], members
+            )
 
     def _recognise(self, index: int, converted: ConvertedBatch, engine: Engine) -> list[ClipRecord]:
         """The recogniser may take the whole process with it, so the journal says first what it is given."""
 
         def begin(clip: int | None) -> None:
-            self.log.append(RecognitionBegun(at=utc_now(), batch=index, clip=clip))
+            with self.times.journal.running():
+                self.log.append(RecognitionBegun(at=utc_now(), batch=index, clip=clip))
 
         crashes = self.log.progress.crashes.get(index)
         if crashes is None:
             begin(None)
-            return transcribe(converted, engine, self.settings.transcribe.process_batch_size)
+            with self.times.transcribe.running():
+                return transcribe(converted, engine, self.settings.transcribe.process_batch_size)
         self.around.notify(
             f"The process crashed before while the recogniser had batch {index}; now it hears its clips one by one."
         )
-        return transcribe_one_by_one(converted, engine, crashes.by_clip, begin)
+        with self.times.transcribe.running():
+            return transcribe_one_by_one(converted, engine, crashes.by_clip, begin)
 
     def _take_up_unread(self, effects: Effects) -> None:
         """What batches owe that did not have to be read; a replaced archive may not have them any more."""
@@ -220,7 +239,13 @@ class _ArchiveRun:
                 effects.take_up(found)
 
     def _finish(self, effects: Effects) -> None:
-        effects.finish(record_seconds=self.settings.database.give_up_after)
+        effects.finish_uploads()
+        with self.times.record_finish.running():
+            effects.finish_rows(self.settings.database.give_up_after)
+
+
+def _num_workers(settings: Settings) -> int:
+    return min(settings.convert.num_workers, len(os.sched_getaffinity(0)))
 
 
 def _needs_model(progress: ArchiveProgress) -> bool:
@@ -230,13 +255,15 @@ def _needs_model(progress: ArchiveProgress) -> bool:
     )
 
 
-def _send_known(batch: KnownBatch, effects: Effects) -> None:
+def _send_known(batch: KnownBatch, effects: Effects, times: AttemptTimes) -> None:
     effects.take_up(batch.found)
     if batch.copies is None:
         return
-    copied = batch.copies.collect()
+    with times.wait_convert.running():
+        copied = batch.copies.collect()
     if copied.set_aside:
         names = ", ".join(f"{clip.member.name} ({clip.detail or clip.reason})" for clip in copied.set_aside)
         effects.upload_failed(copied.index, f"These clips could be converted before, but not again: {names}")
     else:
-        effects.send(copied.index, copied.copies, {clip.ordinal: clip.member for clip in batch.found.clips})
+        with times.wait_upload.running():
+            effects.send(copied.index, copied.copies, {clip.ordinal: clip.member for clip in batch.found.clips})

@@ -15,6 +15,7 @@ from typing import Self
 
 from audioctl.clips import OpusFile
 from audioctl.failpoints import failpoint
+from audioctl.pipeline.stopwatches import Stopwatch
 from audioctl.storage.destination import Destination
 from audioctl.storage.failures import PartialTransferError, TransferError
 from audioctl.storage.rsync import RsyncClient
@@ -42,7 +43,8 @@ class Uploader:
     the pipeline back for longer than it lasts.
 
     ``upload_timeout_seconds`` is for one attempt at one call of up to ``files_per_call`` files; ``ssh_options`` are as
-    after ``ssh -o``. Raises ConfigurationError when rsync or ssh is missing here.
+    after ``ssh -o``. ``busy`` runs for each of the calls side by side, between its attempts as well. Raises
+    ConfigurationError when rsync or ssh is missing here.
     """
 
     def __init__(
@@ -57,7 +59,9 @@ class Uploader:
         ssh_options: Sequence[str] = (),
         secrets: Mapping[str, str] = os.environ,
         first_pause_seconds: float = 1.0,
+        busy: Stopwatch | None = None,
     ) -> None:
+        self._busy = busy or Stopwatch()
         self._client = RsyncClient(destination, ssh_key=ssh_key, ssh_options=ssh_options, secrets=secrets)
         self._timeout_seconds = upload_timeout_seconds
         self._attempts = attempts
@@ -93,7 +97,8 @@ class Uploader:
 
     def _deliver(self, files: Sequence[OpusFile]) -> UploadResult:
         try:
-            return self._send_with_retries(files)
+            with self._busy.running():
+                return self._send_with_retries(files)
         except OSError as error:
             return UploadResult(failed=[(file, f"The upload could not be prepared: {error}.") for file in files])
 

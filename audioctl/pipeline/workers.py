@@ -21,6 +21,7 @@ from multiprocessing.context import ForkServerContext
 from typing import Any, TypeVar, cast
 
 from audioctl.errors import AudioctlError
+from audioctl.pipeline.stopwatches import Stopwatch
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
@@ -45,10 +46,19 @@ class WorkerPool:
     """Calls functions in ``count`` processes, which live as long as the pool.
 
     A call may take ``timeout_seconds``. ``begin`` is called in each new process, ``preload`` names modules that are
-    imported once, so that the workers share their memory. Workers end with this process, whatever ends it.
+    imported once, so that the workers share their memory. Workers end with this process, whatever ends it. ``busy``
+    runs for each that has a call.
     """
 
-    def __init__(self, count: int, timeout_seconds: float, begin: Callable[[], None], preload: list[str]) -> None:
+    def __init__(
+        self,
+        count: int,
+        timeout_seconds: float,
+        begin: Callable[[], None],
+        preload: list[str],
+        busy: Stopwatch | None = None,
+    ) -> None:
+        self._busy = busy or Stopwatch()
         self._timeout_seconds = timeout_seconds
         self._begin = begin
         self._context = multiprocessing.get_context("forkserver")
@@ -97,7 +107,8 @@ class WorkerPool:
         for attempt in range(_ATTEMPTS):
             worker = self._worker()
             try:
-                return worker.call(function, argument, self._timeout_seconds)
+                with self._busy.running():
+                    return worker.call(function, argument, self._timeout_seconds)
             except _LostError as lost:
                 exit_code = self._bury(worker)
                 if attempt == _ATTEMPTS - 1:

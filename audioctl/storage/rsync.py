@@ -58,7 +58,7 @@ class RsyncClient:
         self.destination = destination
         self._processes = Processes(without_secrets({**os.environ, **secrets}, *_NEEDED_SECRETS[destination.kind]))
         self._private = private_folder()
-        self._folder = Path(self._private.name)
+        self._folder = self._private.path
         self._has_mkpath = True
         self._connections: SharedConnections | None = None
         if destination.kind is Kind.SSH:
@@ -81,7 +81,7 @@ class RsyncClient:
     def close(self) -> None:
         if self._connections is not None:
             self._connections.close()
-        self._private.cleanup()
+        self._private.remove()
 
     def send(self, files: Sequence[OpusFile], *, timeout_seconds: float, options: Sequence[str] = ()) -> None:
         """Brings ``files`` to their storage paths; returns when rsync has said 0.

@@ -1,5 +1,6 @@
 """ssh connections that many calls share: a login costs both machines more than a whole call over a shared one."""
 
+import hashlib
 import os
 import socket
 import subprocess
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from audioctl.environment import without_secrets
+from audioctl.locked_folders import LockedFolder
 from audioctl.settings import Upload
 from audioctl.storage.destination import Destination
 from audioctl.storage.failures import explain
@@ -24,8 +26,9 @@ CONNECT_SECONDS = 20
 _IDLE_SECONDS = 60
 """An unused connection closes itself, so that none outlives a job that was killed."""
 
-_LONGEST_FOLDER = 60
-"""Bytes. A socket path has room for 108 (unix(7)), and ssh adds 17 of its own while it makes one."""
+_LONGEST_FOLDER = 52
+"""Bytes. A socket path has room for 108 (unix(7)): our own folder in it takes 27, ``/ssh-1`` up to 10, and ssh adds 17
+while it makes one."""
 
 
 def check_ssh() -> None:
@@ -33,12 +36,16 @@ def check_ssh() -> None:
     require_program("ssh", "openssh-client")
 
 
-def private_folder() -> tempfile.TemporaryDirectory[str]:
-    """A new folder that only we can enter, with a path short enough for a control socket."""
+def private_folder() -> LockedFolder:
+    """A new folder that only we can enter, with a path short enough for a control socket.
+
+    Folders of dead jobs of this node are removed. It is told in a few letters: its name may have 64.
+    """
     parent = tempfile.gettempdir()
     if len(os.fsencode(parent)) > _LONGEST_FOLDER:
         parent = "/tmp"
-    return tempfile.TemporaryDirectory(prefix="audioctl-", dir=parent)
+    node = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+    return LockedFolder(Path(parent), f"audioctl-{node}-")
 
 
 def all_ssh_options(upload: Upload) -> tuple[str, ...]:

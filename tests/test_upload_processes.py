@@ -2,9 +2,6 @@
 
 import os
 import shutil
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -65,28 +62,6 @@ def test_one_connection_carries_no_more_sessions_than_sshd_allows(sshd: Sshd, tm
                 shell = stack.enter_context(connections.session())
                 assert processes.run([*shell, sshd.login, "true"], timeout_seconds=30).returncode == 0
             assert sshd.logins() == logins
-
-
-def test_the_folder_of_sockets_that_a_killed_job_left_is_removed_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    program = "from audioctl.storage.ssh import private_folder; folder = private_folder(); print(folder.path); input()"
-    with tempfile.TemporaryDirectory() as short:  # pytest's own is too long for a socket
-        monkeypatch.setattr(tempfile, "tempdir", short)
-        with subprocess.Popen(
-            [sys.executable, "-uc", program],
-            env={**os.environ, "TMPDIR": short},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as job:
-            assert job.stdout is not None
-            its_own = Path(job.stdout.readline().strip())
-            with private_folder() as folder:
-                assert sorted(Path(short).iterdir()) == sorted([its_own, folder.path])
-                job.kill()
-                job.wait()
-                with private_folder() as next_folder:
-                    assert sorted(Path(short).iterdir()) == sorted([folder.path, next_folder.path])
-        assert list(Path(short).iterdir()) == []
 
 
 def connection_processes(sshd: Sshd) -> list[psutil.Process]:

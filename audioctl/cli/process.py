@@ -61,13 +61,18 @@ def process_tar(
     """
     from audioctl.pipeline.counters import Counts
     from audioctl.pipeline.job import ArchiveJob
+    from audioctl.temporary import temporary_files_together
 
     parse_day(day)
     parse_slot(slot)
     log: JobLog | None = context.meta.get(_JOB_LOG)
     job = ArchiveJob(day, slot, archive.absolute(), run_id, job_id or os.environ.get("SLURM_JOB_ID"))
     done_before = None if log is None else _done_before(job, settings, log)
-    progress, counts = (done_before, Counts()) if done_before else _run_job(job, settings, log)
+    if done_before:
+        progress, counts = done_before, Counts()
+    else:
+        with temporary_files_together():
+            progress, counts = _run_job(job, settings, log)
     if as_json:
         print_json(summary(day, slot, progress, counts))
     elif done_before:

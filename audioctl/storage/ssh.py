@@ -1,10 +1,8 @@
 """ssh connections that many calls share: a login costs both machines more than a whole call over a shared one."""
 
-import hashlib
 import os
 import socket
 import subprocess
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ from audioctl.settings import Upload
 from audioctl.storage.destination import Destination
 from audioctl.storage.failures import explain
 from audioctl.storage.processes import Finished, Processes, require_program
+from audioctl.temporary import short_folder
 
 SESSIONS_PER_CONNECTION = 8
 """sshd refuses more than 10 on one connection (``MaxSessions`` of sshd_config(5)); some sites allow others in too."""
@@ -26,9 +25,8 @@ CONNECT_SECONDS = 20
 _IDLE_SECONDS = 60
 """An unused connection closes itself, so that none outlives a job that was killed."""
 
-_LONGEST_FOLDER = 52
-"""Bytes. A socket path has room for 108 (unix(7)): our own folder in it takes 27, ``/ssh-1`` up to 10, and ssh adds 17
-while it makes one."""
+_SOCKET_ROOM = 27
+"""Bytes of a control socket's path below our folder: ``/ssh-1``, up to 10, and what ssh adds while it makes one, 17."""
 
 
 def check_ssh() -> None:
@@ -37,15 +35,8 @@ def check_ssh() -> None:
 
 
 def private_folder() -> LockedFolder:
-    """A new folder that only we can enter, with a path short enough for a control socket.
-
-    Folders of dead jobs of this node are removed. It is told in a few letters: its name may have 64.
-    """
-    parent = tempfile.gettempdir()
-    if len(os.fsencode(parent)) > _LONGEST_FOLDER:
-        parent = "/tmp"
-    node = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
-    return LockedFolder(Path(parent), f"audioctl-{node}-")
+    """A new folder for control sockets, and whatever else a transfer needs for a while."""
+    return short_folder(_SOCKET_ROOM)
 
 
 def all_ssh_options(upload: Upload) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import subprocess
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Self
@@ -67,10 +68,8 @@ class _Server(ABC):
         if self._process is None:
             return
         for pid in [*_descendants(self._process.pid), self._process.pid]:
-            try:
+            with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
         self._process.wait()
         self._process = None
 
@@ -138,6 +137,15 @@ class Sshd(_Server):
         """Writes the file of known hosts, with ``key`` as the key of this server."""
         public = key.with_suffix(".pub").read_text()
         self.known_hosts.write_text(f"[{HOST}]:{self.port} {public}")
+
+    def reset_connections(self) -> int:
+        """Ends all sessions at once, and goes on to let others in; how many processes that took."""
+        assert self._process is not None
+        serving = _descendants(self._process.pid)
+        for pid in serving:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return len(serving)
 
     def logins(self) -> int:
         return self.log.read_text(errors="replace").count("Accepted publickey")

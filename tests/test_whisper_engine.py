@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 from ctranslate2 import StorageView
 from listening import text, whisper
+from sounds import Samples
 
 from audioctl.clips import SAMPLE_RATE, Window, WindowTranscript
+from audioctl.engines.features import Features, LogMel
 from audioctl.engines.whisper import WhisperEngine, WhisperOptions
 from audioctl.errors import ModelError
 
@@ -124,6 +126,45 @@ def test_when_not_even_one_window_fits_the_user_is_told_so(failure: Exception) -
     with pytest.raises(ModelError, match="not enough memory for a single window") as raised:
         scripted(model).transcribe([noise(1), noise(2)])
     assert "compute_type" in (raised.value.hint or "")
+
+
+@dataclass
+class LimitedLogMel:
+    """Features for at most so many windows at once."""
+
+    log_mel: LogMel
+    largest: int
+    failure: Exception
+    asked: list[int] = field(default_factory=list)
+
+    def __call__(self, windows: Sequence[Samples], frames: int) -> Features:
+        self.asked.append(len(windows))
+        if len(windows) > self.largest:
+            raise self.failure
+        return self.log_mel(windows, frames)
+
+
+@pytest.mark.parametrize("failure", OUT_OF_MEMORY, ids=str)
+def test_so_they_do_when_memory_runs_out_for_the_features(failure: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = ScriptedModel(sure)
+    recogniser = scripted(model, window_batch_size=8)
+    log_mel = LimitedLogMel(recogniser._log_mel, 2, failure)
+    monkeypatch.setattr(recogniser, "_log_mel", log_mel)
+    seconds = [5.0, 1.0, 4.0, 2.0, 3.0]
+    transcripts = recogniser.transcribe([noise(one, clip) for clip, one in enumerate(seconds)])
+    assert ends(transcripts) == pytest.approx(seconds)
+    assert [len(batch) for batch in model.encoded] == [2, 2, 1]
+    assert log_mel.asked[:2] == [5, 3]
+
+
+def test_what_fails_with_the_features_ends_the_recogniser_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = ScriptedModel(sure)
+    recogniser = scripted(model, window_batch_size=2)
+    failure = RuntimeError("cuFFT error: CUFFT_EXEC_FAILED")
+    monkeypatch.setattr(recogniser, "_log_mel", LimitedLogMel(recogniser._log_mel, 0, failure))
+    with pytest.raises(ModelError, match="scripted stopped: cuFFT error"):
+        recogniser.transcribe([noise(1), noise(2)])
+    assert model.encoded == []
 
 
 def test_any_other_failure_ends_the_recogniser_at_once() -> None:

@@ -1,11 +1,13 @@
-"""Work in batches that are as large as memory allows."""
+"""Work in batches that are as large as memory allows, each made ready while the one before it is at work."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
+Ready = TypeVar("Ready")
 Result = TypeVar("Result")
 
 _OUT_OF_MEMORY = ("out of memory", "alloc_failed", "failed to allocate", "bad_alloc")
@@ -18,23 +20,38 @@ class Batcher:
     def __init__(self, size: int) -> None:
         self.size = size
 
-    def run(self, work: Callable[[Sequence[Item]], Sequence[Result]], items: Sequence[Item]) -> Iterator[Result]:
-        """The results of ``work`` for all items, in their order.
+    def run(
+        self,
+        prepare: Callable[[Sequence[Item]], Ready],
+        work: Callable[[Sequence[Item], Ready], Sequence[Result]],
+        items: Sequence[Item],
+    ) -> list[Result]:
+        """The results of ``work`` for all items, in their order. ``work`` is given each batch with what ``prepare``
+        made of it, in a thread of its own and one batch ahead; nothing runs there any more when this returns or raises.
 
-        Raises what ``work`` raises, running out of memory only where it does so with a single item.
+        Raises what either raises, running out of memory only where it does so with a single item.
         """
-        done = 0
-        while done < len(items):
-            batch = items[done : done + self.size]
-            try:
-                results = work(batch)
-            except (RuntimeError, MemoryError) as error:
-                if len(batch) == 1 or not is_out_of_memory(error):
-                    raise
-                self.size = (len(batch) + 1) // 2
-                continue
-            yield from results
-            done += len(batch)
+        results: list[Result] = []
+        with ThreadPoolExecutor(1, thread_name_prefix="prepare") as ahead:
+
+            def begin(start: int) -> tuple[Sequence[Item], Future[Ready] | None]:
+                batch = items[start : start + self.size]
+                return batch, ahead.submit(prepare, batch) if batch else None
+
+            batch, ready = begin(0)
+            while ready is not None:
+                try:
+                    prepared = ready.result()
+                    following = begin(len(results) + len(batch))
+                    results += work(batch, prepared)
+                except (RuntimeError, MemoryError) as error:
+                    if len(batch) == 1 or not is_out_of_memory(error):
+                        raise
+                    self.size = (len(batch) + 1) // 2
+                    # The thread comes to it when it is through with what it has begun in vain.
+                    following = begin(len(results))
+                batch, ready = following
+        return results
 
 
 def is_out_of_memory(error: BaseException) -> bool:

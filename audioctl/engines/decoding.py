@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+BEST_OF = 5
+"""Samples drawn at a temperature above 0, of which the likeliest is kept; faster-whisper's default."""
+
 COMPRESSION_RATIO_THRESHOLD = 2.4
 LOG_PROBABILITY_THRESHOLD = -1.0
 NO_SPEECH_THRESHOLD = 0.6

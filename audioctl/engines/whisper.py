@@ -22,20 +22,18 @@ from faster_whisper.transcribe import get_compression_ratio, get_suppressed_toke
 from audioctl.clips import SAMPLE_RATE, Segment, Window, WindowTranscript
 from audioctl.engines.batching import Batcher, is_out_of_memory
 from audioctl.engines.decoding import (
+    BEST_OF,
     TEMPERATURES,
     Decoded,
     best_of,
     split_at_timestamps,
     token_limit,
 )
-from audioctl.engines.features import HOP, LogMel, best_log_mel
+from audioctl.engines.features import HOP, Features, LogMel, best_log_mel
 from audioctl.errors import ModelError
 
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
-
-BEST_OF = 5
-"""Samples drawn at a temperature above 0, of which the likeliest is kept; faster-whisper's default."""
 
 _SEED = 1
 _MARGIN_FRAMES = 50
@@ -62,7 +60,10 @@ class _Language:
 
 
 class WhisperEngine:
-    """A loaded faster-whisper model; see ``audioctl.engines.base.Engine``. Not for several threads at once."""
+    """A loaded faster-whisper model; see ``audioctl.engines.base.Engine``. Not for several threads at once.
+
+    While the model has one batch, a thread computes the features of the next.
+    """
 
     def __init__(self, whisper: WhisperModel, model: str, options: WhisperOptions) -> None:
         self.model = model
@@ -79,6 +80,16 @@ class WhisperEngine:
             language=options.language or "en",
         )
         self._suppressed_tokens = list(get_suppressed_tokens(self._tokenizer, [-1]) or ())
+
+    @property
+    def description(self) -> str:
+        """What a log needs to say of how it decodes, as a sentence."""
+        model, options = self._whisper.model, self.options
+        return (
+            f"The recogniser {self.model} ({model.compute_type} on {model.device}) hears up to {self._batcher.size} "
+            f"windows at once, of {options.shortest_frames * HOP // SAMPLE_RATE} to 30 s, and follows "
+            f"{options.beam_size} beam{'s' if options.beam_size > 1 else ''}."
+        )
 
     def transcribe(self, windows: Sequence[Window]) -> list[WindowTranscript]:
         began = time.monotonic()
@@ -111,11 +122,17 @@ class WhisperEngine:
         attempts: dict[int, list[Decoded]] = {index: [] for index in windows}
         doubtful = _in_batching_order(windows)
         for temperature in TEMPERATURES:
+            features = partial(self._features, windows)
             decode = partial(self._decode, windows, languages, temperature)
-            for index, decoded in zip(doubtful, self._batcher.run(decode, doubtful), strict=True):
+            for index, decoded in zip(doubtful, self._batcher.run(features, decode, doubtful), strict=True):
                 attempts[index].append(decoded)
             doubtful = [index for index in doubtful if attempts[index][-1].is_doubtful]
         return {index: best_of(tried) for index, tried in attempts.items()}
+
+    def _features(self, windows: Mapping[int, Window], indices: Sequence[int]) -> Features:
+        """Of one batch. Called by a thread that is one batch ahead of the model."""
+        samples = [windows[index].samples for index in indices]
+        return self._log_mel(samples, self._padded_frames(max(map(len, samples))))
 
     def _decode(
         self,
@@ -123,11 +140,11 @@ class WhisperEngine:
         languages: dict[int, _Language],
         temperature: float,
         indices: Sequence[int],
+        features: Features,
     ) -> list[Decoded]:
         """One batch through the model. Clips that have no language yet get one in ``languages``."""
         batch = [windows[index] for index in indices]
-        longest = max(len(window.samples) for window in batch)
-        features = self._log_mel([window.samples for window in batch], self._padded_frames(longest))
+        longest_seconds = max(window.duration_seconds for window in batch)
         encoded = self._whisper.model.encode(ctranslate2.StorageView.from_array(features))
         self._decide_languages(batch, encoded, languages)
         # CTranslate2 4.8 heeds the seed at the first draw of the process only. So two runs over the same archive
@@ -136,7 +153,7 @@ class WhisperEngine:
         results = self._whisper.model.generate(
             encoded,
             [self._prompt(languages[window.clip].code) for window in batch],
-            max_length=_CONTEXT_PER_TOKEN * token_limit(longest / SAMPLE_RATE),
+            max_length=_CONTEXT_PER_TOKEN * token_limit(longest_seconds),
             return_scores=True,
             return_no_speech_prob=True,
             suppress_blank=True,

@@ -12,6 +12,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 Count = Annotated[int, Meta(ge=1)]
+CountOrAuto = Annotated[int, Meta(ge=0)]
+"""0 has the program choose."""
 Seconds = Annotated[int, Meta(ge=1)]
 Texts = tuple[str, ...]
 # ``extra`` tells what a plain type cannot: how the text of the value is read.
@@ -212,9 +214,20 @@ class Transcribe(Struct, frozen=True, forbid_unknown_fields=True):
     ] = "default"
     process_batch_size: Annotated[Count, Meta(description="Clips handed to the recogniser together.")] = 100
     window_batch_size: Annotated[
-        Count, Meta(description="Windows of audio that go through the model at once; lower it when the GPU is full.")
-    ] = 32
-    beam_size: Annotated[Count, Meta(description="Beams of the search; 1 is faster and less exact.")] = 5
+        CountOrAuto,
+        Meta(
+            description="Windows of audio that go through the model at once; 0 goes by the free memory of the GPU. "
+            "Where they turn out to be too many, they are halved."
+        ),
+    ] = 0
+    profile: Annotated[
+        Literal["careful", "fast"],
+        Meta(
+            description="How to search for the words: careful follows 5 beams, fast a single one. What either of them "
+            "is unsure of is decoded again."
+        ),
+    ] = "careful"
+    beam_size: Annotated[CountOrAuto, Meta(description="Beams of the search; 0 leaves them to the profile.")] = 0
     language: Annotated[
         str, Meta(pattern="^([a-z]{2,3})?$", description='Language of all clips, such as "en"; empty to detect it.')
     ] = ""
@@ -223,10 +236,12 @@ class Transcribe(Struct, frozen=True, forbid_unknown_fields=True):
     ] = ()
     vad: Annotated[bool, Meta(description="Skip stretches without speech.")] = True
     window: Annotated[
-        Literal["auto", "full", "longest"],
+        str,
         Meta(
-            description="Length of the windows: full is always 30 s, longest is cut to the longest clip of a batch, "
-            "auto chooses."
+            pattern="^(auto|full|longest|[12][0-9]|30)$",
+            description="Length of the windows: full is always 30 s. A number of seconds from 10 to 30 is the least; "
+            "a batch has windows as long as its longest clip, where that is more. longest is the least that the model "
+            "was trained on, or else 10. auto is longest for a model trained on short windows, and full for others.",
         ),
     ] = "auto"
 

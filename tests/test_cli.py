@@ -99,7 +99,7 @@ def test_a_login_node_needs_no_audio_library(arguments: list[str], processed: Pa
         (["process-tar", DAY, "a.tar", "12:30"], 2, "HH_MM"),
         (["process-tar", DAY, "a.tar", "25_00"], 2, "not a slot"),
         (["process-tar", DAY, "a.tar", "12_30"], 1, "a.tar"),
-        (["process-tar", DAY, "a.tar", "12_30", "--beam-size", "0"], 4, "beam_size"),
+        (["process-tar", DAY, "a.tar", "12_30", "--beam-size", "-1"], 4, "beam_size"),
         (["process-tar", DAY, "a.tar", "12_30", "--device", "gpu"], 4, "cuda"),
         (["submit-day", DAY], 2, "archives"),
         (["submit-day", "2025-01-26..2025-01-25"], 2, "2025-01-25..2025-01-26"),

@@ -212,9 +212,16 @@ def test_a_file_that_cannot_be_read_is_an_error_and_not_passed_over(folder: Path
     assert "cannot be read: Is a directory" in error_of().message
 
 
-def test_a_number_is_taken_for_text_where_slurm_wants_one(folder: Path) -> None:
-    write(folder / "audioctl.toml", "[slurm]\ngpus = 2\nmem = 96000\n")
+def test_a_number_is_taken_for_text_where_one_is_wanted(folder: Path) -> None:
+    write(folder / "audioctl.toml", "[slurm]\ngpus = 2\nmem = 96000\n[transcribe]\nwindow = 15\n")
 
-    slurm = load().settings.slurm
+    settings = load().settings
 
-    assert (slurm.gpus, slurm.mem) == ("2", "96000")
+    assert (settings.slurm.gpus, settings.slurm.mem, settings.transcribe.window) == ("2", "96000", "15")
+
+
+@pytest.mark.parametrize("window", ['"short"', "5", "31", '"15 s"'])
+def test_windows_are_no_shorter_and_no_longer_than_is_known_to_work(folder: Path, window: str) -> None:
+    write(folder / "audioctl.toml", f"[transcribe]\nwindow = {window}\n")
+
+    assert "transcribe.window is" in error_of().message

@@ -1,6 +1,7 @@
 """What the real engine hears with the small model: every word of the shipped clips, whatever the batch."""
 
 import random
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -10,14 +11,17 @@ import pytest
 from ctranslate2 import StorageView
 from faster_whisper import BatchedInferencePipeline
 from faster_whisper.audio import pad_or_trim
+from faster_whisper.transcribe import Segment as TheirSegment
+from faster_whisper.transcribe import TranscriptionInfo
 from listening import samples_of, text, whisper, windows_of
 from sounds import Samples, silence, tone
-from speech import spoken_clips
+from speech import SpokenClip, spoken_clips
 
 from audioctl.audio.speech import SpeechFinder
 from audioctl.clips import SAMPLE_RATE, Window
 from audioctl.demo import word_errors
 from audioctl.engines.decoding import token_limit
+from audioctl.engines.loading import BEAMS
 from audioctl.engines.whisper import WhisperEngine, WhisperOptions
 
 CLIPS = spoken_clips()
@@ -28,9 +32,11 @@ def engine(shortest_frames: int = SHORT, **options: Any) -> WhisperEngine:
     return WhisperEngine(whisper(), "bundled", WhisperOptions(shortest_frames=shortest_frames, **options))
 
 
+@pytest.mark.parametrize("profile", BEAMS)
 @pytest.mark.parametrize("window_batch_size", [1, 3, 32])
-def test_every_clip_is_heard_word_for_word_in_its_language(window_batch_size: int) -> None:
-    transcripts = engine(window_batch_size=window_batch_size).transcribe(windows_of(CLIPS))
+def test_every_clip_is_heard_word_for_word_in_its_language(window_batch_size: int, profile: str) -> None:
+    recogniser = engine(window_batch_size=window_batch_size, beam_size=BEAMS[profile])
+    transcripts = recogniser.transcribe(windows_of(CLIPS))
     assert [(text(one), one.language) for one in transcripts] == [(clip.text, clip.language) for clip in CLIPS]
 
 
@@ -46,10 +52,13 @@ def test_full_windows_are_heard_as_short_ones_are() -> None:
     assert [text(one) for one in full] == [clip.text for clip in CLIPS[:24]]
 
 
-def test_full_windows_give_what_faster_whisper_gives() -> None:
-    for clip, ours in zip(CLIPS[:16], engine(FULL).transcribe(windows_of(CLIPS[:16])), strict=True):
-        segments, information = whisper().transcribe(as_float(samples_of(clip)))
-        (theirs,) = segments
+@pytest.mark.parametrize(
+    ("window_batch_size", "profile"), [(1, "careful"), (3, "careful"), (32, "careful"), (3, "fast")]
+)
+def test_full_windows_give_what_faster_whisper_gives_one_by_one(window_batch_size: int, profile: str) -> None:
+    recogniser = engine(FULL, window_batch_size=window_batch_size, beam_size=BEAMS[profile])
+    for clip, ours in zip(CLIPS[:16], recogniser.transcribe(windows_of(CLIPS[:16])), strict=True):
+        (theirs,), information = theirs_of(clip, BEAMS[profile])
         (segment,) = ours.segments
         assert segment.text == theirs.text.strip()
         assert segment.end == pytest.approx(theirs.end, abs=0.02)
@@ -156,6 +165,12 @@ def longest_answer(max_length: int) -> list[int]:
     prompt = ["<|startoftranscript|>", f"<|{clip.language}|>", "<|transcribe|>"]
     answer = whisper().model.generate(encoded, [prompt], max_length=max_length)[0]
     return list(answer.sequences_ids[0])
+
+
+@cache
+def theirs_of(clip: SpokenClip, beam_size: int) -> tuple[list[TheirSegment], TranscriptionInfo]:
+    segments, information = whisper().transcribe(as_float(samples_of(clip)), beam_size=beam_size)
+    return list(segments), information
 
 
 def as_float(samples: Samples) -> npt.NDArray[np.float32]:

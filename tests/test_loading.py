@@ -171,6 +171,9 @@ def test_a_language_that_only_other_models_know_is_refused(model_folder: Path) -
         ("full", False, 3000),
         ("longest", True, 200),
         ("longest", False, 1000),
+        ("10", False, 1000),
+        ("15", True, 1500),
+        ("30", False, 3000),
     ],
 )
 def test_windows_are_cut_short_only_for_models_that_take_them(
@@ -179,3 +182,13 @@ def test_windows_are_cut_short_only_for_models_that_take_them(
     if not trained_on_short_windows:
         (model_folder / "audioctl.json").unlink()
     assert load(model_folder, window=window).options.shortest_frames == frames
+
+
+@pytest.mark.parametrize(
+    ("settings", "beam_size"),
+    [({}, 5), ({"profile": "careful"}, 5), ({"profile": "fast"}, 1), ({"profile": "fast", "beam_size": 3}, 3)],
+)
+def test_a_profile_is_so_many_beams_unless_they_are_set(settings: dict[str, Any], beam_size: int) -> None:
+    engine = load(**settings)
+    assert engine.options.beam_size == beam_size
+    assert f"follows {beam_size} beam{'s' if beam_size > 1 else ''}." in engine.description

@@ -26,6 +26,7 @@ PIPELINE_KEYS = (
     "transcribe.language",
     "transcribe.process_batch_size",
     "transcribe.window_batch_size",
+    "transcribe.profile",
     "transcribe.beam_size",
     "transcribe.vad",
     "upload.destination",

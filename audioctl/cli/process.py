@@ -131,10 +131,16 @@ def _run_job(job: ArchiveJob, settings: Settings, log: JobLog | None) -> tuple[A
         def work() -> ArchiveProgress:
             # Only now, when signals are heard already: these bring in what takes a second to import.
             from audioctl.engines.loading import load_engine
+            from audioctl.engines.whisper import WhisperEngine
             from audioctl.pipeline.run import Surroundings, process_archive
 
+            def load() -> WhisperEngine:
+                engine = load_engine(settings.transcribe, settings.paths.models)
+                display.notify(engine.description)
+                return engine
+
             around = Surroundings(
-                lambda: load_engine(settings.transcribe, settings.paths.models),
+                load,
                 counters,
                 drain,
                 display.notify,

@@ -10,6 +10,7 @@ import ctranslate2
 import msgspec
 from faster_whisper import WhisperModel
 
+from audioctl.engines.batch_size import choose_batch_size, read_shape
 from audioctl.engines.batching import is_out_of_memory
 from audioctl.engines.cuda import load_cublas
 from audioctl.engines.whisper import WhisperEngine, WhisperOptions
@@ -19,7 +20,11 @@ from audioctl.settings import Transcribe
 
 __all__ = ["BUNDLED", "find_model", "load_engine"]
 
+BEAMS = {"careful": 5, "fast": 1}
+"""By profile. 5 is the default of Whisper and faster-whisper."""
+
 FULL_WINDOW_FRAMES = 3000
+FRAMES_PER_SECOND = 100
 SHORTEST_TRAINED_FRAMES = 200
 """The bundled model was trained on windows from 2 s up."""
 
@@ -54,9 +59,11 @@ def load_engine(settings: Transcribe, models: str = "") -> WhisperEngine:
         )
     except Exception as error:  # tokenizers raises nothing more special
         raise _not_loadable(settings.model, folder, error) from error
+    beam_size = settings.beam_size or BEAMS[settings.profile]
     options = WhisperOptions(
-        window_batch_size=settings.window_batch_size,
-        beam_size=settings.beam_size,
+        window_batch_size=settings.window_batch_size
+        or choose_batch_size(device, whisper.model.compute_type, read_shape(folder / "model.bin"), beam_size),
+        beam_size=beam_size,
         language=settings.language or None,
         languages=tuple(settings.languages),
         shortest_frames=_shortest_frames(settings.window, traits),
@@ -104,8 +111,9 @@ def _shortest_frames(window: str, traits: ModelTraits) -> int:
             return FULL_WINDOW_FRAMES
         case "longest":
             return SHORTEST_TRAINED_FRAMES if traits.short_windows else SHORTEST_CAUTIOUS_FRAMES
-        case _:
+        case "auto":
             return SHORTEST_TRAINED_FRAMES if traits.short_windows else FULL_WINDOW_FRAMES
+    return int(window) * FRAMES_PER_SECOND
 
 
 def _check_mel_bins(whisper: WhisperModel, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Secrets in the environment, and which of the programs that audioctl starts are given them."""
+"""What the environment tells the libraries, and which of the programs that audioctl starts are given its secrets."""
 
 from __future__ import annotations
 
@@ -37,3 +37,12 @@ def secrets_taken(environ: MutableMapping[str, str]) -> Iterator[Mapping[str, st
         yield taken
     finally:
         environ.update(taken)
+
+
+def limit_linear_algebra(environ: MutableMapping[str, str]) -> None:
+    """Have numpy's OpenBLAS compute in the thread that asks. To be called before numpy is imported.
+
+    Its own threads wait for the next product by spinning, on the cores that the converters and the recogniser need, and
+    the products here, of mel filters, are too small to gain: features of a clip take several times as long with them.
+    """
+    environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -11,8 +11,10 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from journals import holder_process, write_holder
 from workspace import DAY, PATIENCE_SECONDS, SLOT, Result, Workspace, bundled_engine, wait_until
@@ -115,6 +117,42 @@ def test_for_a_person_nothing_is_put_before_the_lines(clips: Workspace) -> None:
     result = clips.process_tar()
     assert result.stdout.startswith(clips.archive.name)
     assert "[attempt" not in result.stderr
+
+
+def test_the_log_says_once_how_the_recogniser_listens(clips: Workspace) -> None:
+    told = [line for line in lines(run_job(clips)) if "The recogniser bundled" in line]
+    assert len(told) == 1
+    assert "hears up to 8 windows at once, of 2 to 30 s, and follows 5 beams." in told[0]
+
+
+def test_no_process_of_a_job_has_threads_that_spin_for_linear_algebra(workspace: Workspace) -> None:
+    """OpenBLAS starts them when numpy is imported; their number is in the environment that all of them inherit."""
+    workspace.write_clips(60)
+    process = start_job(workspace)
+    wait_until(lambda: "batch_transcribed" in workspace.event_names(), "a batch to be transcribed")
+    limits = set()
+    for child in psutil.Process(process.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            limits.add(child.environ().get("OPENBLAS_NUM_THREADS"))
+    process.terminate()
+    finish(process)
+    assert limits == {"1"}
+
+
+def test_numpy_heeds_that_limit_because_no_command_has_imported_it_before() -> None:
+    script = """
+        import os, sys
+        import audioctl.cli.process, audioctl.environment
+        assert "numpy" not in sys.modules
+        audioctl.environment.limit_linear_algebra(os.environ)
+        import numpy
+        numpy.ones((400, 400)) @ numpy.ones((400, 400))
+        print(len(os.listdir("/proc/self/task")))
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    arguments = [sys.executable, "-c", textwrap.dedent(script)]
+    result = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
+    assert result.stdout == "1\n", result.stderr
 
 
 def test_the_journal_names_the_node_as_slurm_does(clips: Workspace) -> None:

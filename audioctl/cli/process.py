@@ -16,7 +16,7 @@ from audioctl.cli.arguments import ArchiveArgument, DayArgument, JsonOption, Slo
 from audioctl.cli.flags import PIPELINE_KEYS, settings_flags
 from audioctl.cli.output import audio_hours, duration, note, one_line, print_json, print_line
 from audioctl.days import parse_day, parse_slot
-from audioctl.environment import secrets_taken
+from audioctl.environment import limit_linear_algebra, secrets_taken
 from audioctl.joblog import JobLog
 from audioctl.settings import Settings
 from audioctl.states import ExitCode, Stage
@@ -115,6 +115,7 @@ def _run_job(job: ArchiveJob, settings: Settings, log: JobLog | None) -> tuple[A
     from audioctl.pipeline.drain import DrainRequest
 
     require_worker()
+    limit_linear_algebra(os.environ)
     counters = Counters()
     drain = DrainRequest(settings.slurm.drain_seconds)
     say = note_with_time if log is None else note

@@ -19,7 +19,7 @@ demo: $(VENV)/.worker
 
 test: $(VENV)/.dev
 	scripts/install-system-packages tests
-	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGUMENTS)
+	$(VENV)/bin/python -m pytest -n 2 $(PYTEST_ARGUMENTS)
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .

@@ -1,27 +1,55 @@
-"""Which tests run in one process when several processes share the work (``pytest -n 2 --dist loadgroup``).
+"""Which tests run in one process when several processes share the work (``pytest -n 2``).
 
-Those that share something costly (the cluster, the container image) are together, so that it is made once; the others
-go by their file. What takes longest begins first, or the last process would end long after the others.
+Those that share the cluster are together, so that it is started once, and so are those that share the container image;
+the others go by their file. What takes longest begins first, or the last process would end long after the others.
 """
 
 from __future__ import annotations
 
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
 import pytest
 
-_COSTLY = ("container_image", "cluster")
-_LONG = ("cluster", "test_faults.py", "container_image", "test_bad_input.py", "test_kill_and_resume.py")
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadScopeScheduling
+
+_TOGETHER = {
+    "cluster": (
+        "test_cluster_checks.py",
+        "test_logs.py",
+        "test_slurm_day.py",
+        "test_slurm_fixture.py",
+        "test_slurm_submission.py",
+        "test_slurm_trouble.py",
+    ),
+    "container image": ("test_container.py", "test_slurm_container.py"),
+}
+_GROUPS = {name: group for group, names in _TOGETHER.items() for name in names}
+_LONGEST = ("cluster", "test_faults.py", "container image", "test_bad_input.py", "test_kill_and_resume.py")
 
 
-@pytest.hookimpl(tryfirst=True)
+def group_of(nodeid: str) -> str:
+    name = PurePath(nodeid.split("::")[0]).name
+    return _GROUPS.get(name, name)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    config.option.loadscopereorder = False  # by the number of tests, which says little of their time
+    return ByGroup(config, log)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("dist", "no") == "no":
-        return
-    groups = {item: _group(item) for item in items}
-    items.sort(key=lambda item: _LONG.index(groups[item]) if groups[item] in _LONG else len(_LONG))
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(groups[item]))
+    if hasattr(config, "workerinput"):  # a process of several
+        items.sort(key=lambda item: _place(group_of(item.nodeid)))
 
 
-def _group(item: pytest.Item) -> str:
-    fixtures = getattr(item, "fixturenames", ())
-    return next((name for name in _COSTLY if name in fixtures), item.path.name)
+def _place(group: str) -> int:
+    return _LONGEST.index(group) if group in _LONGEST else len(_LONGEST)

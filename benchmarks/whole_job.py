@@ -1,12 +1,22 @@
-"""A whole archive, three ways, in one run: ``python -m benchmarks.whole_job [--clips 120] [--repeats 3]``.
+"""A whole archive, from its first byte to the last file on the storage server, the ways it is done.
 
-audioctl      everything at once, as ``process-tar`` does it
-in sequence   the same stages of ours, one after the other, each waiting for the one before
-the old way   unpack everything, then for each clip two ffmpeg programs, one call of the recogniser, one rsync
+    python -m benchmarks.whole_job [--clips 120] [--repeats 3] [--model bundled]
+    python -m benchmarks.whole_job --model tiny-shaped --compute-type int8      (or base-shaped)
+    python -m benchmarks.whole_job --stand-in 200
+    python -m benchmarks.whole_job --model large-v3-turbo-shaped --device cuda --compute-type float16
 
-Each way starts from the archive and ends with every clip transcribed and its Opus copy in another folder. The model
-is loaded before the clock starts, for all three: it costs the same everywhere, once. Ratios are medians of the
-repeats; the ways take turns, so that a change in the machine's speed hits all of them.
+(a) the old order     unpack all; for each clip two ffmpegs, one WhisperModel.transcribe, one ssh and one rsync
+(a) uploads behind    the same, with the uploads eight at a time in the background
+(b) batched pipeline  as the second, but with faster-whisper's BatchedInferencePipeline for each clip
+(d) audioctl          everything at once, as process-tar does it
+
+whisperX (c) is not among them; docs/performance.md says why. The ways get the same archive, model, compute type,
+beam, threads and ssh server (a real one, on loopback), and take turns, so that a change in the machine's speed hits all
+of them; ratios are medians over the turns. Models are loaded before the clock starts, and what that takes is printed.
+
+``--stand-in 200`` replaces the model by one that sleeps as a GPU of 200 x real time would compute, in every way:
+--call-ms for each call, and the seconds of sound divided by 200. The batched pipeline has nothing to batch within a
+clip of up to 30 s, so it is left out there.
 """
 
 from __future__ import annotations
@@ -15,174 +25,181 @@ import argparse
 import os
 import shutil
 import statistics
-import subprocess
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
 from faster_whisper import WhisperModel
 
-from audioctl.clips import ConvertedBatch
-from audioctl.data import small_model_path
 from audioctl.demo import word_errors
-from audioctl.engines.base import Engine
-from audioctl.engines.loading import load_engine
-from audioctl.names import ClipNames
-from audioctl.pipeline.convert import Converter
-from audioctl.pipeline.counters import Counters, Counts
-from audioctl.pipeline.decompress import DecompressedFile
-from audioctl.pipeline.drain import DrainRequest
-from audioctl.pipeline.extract import read_archive
-from audioctl.pipeline.run import ArchiveJob, Surroundings, process_archive
-from audioctl.pipeline.transcribe import transcribe
-from audioctl.pipeline.upload import Uploader
-from audioctl.settings import Extract, Paths, Settings, Transcribe, Upload
-from audioctl.storage.destination import parse_destination
-from benchmarks.synthetic_day import make_synthetic_archive
+from audioctl.engines.loading import find_model, load_engine
+from audioctl.settings import Transcribe
+from benchmarks.bounds import Bound, tell
+from benchmarks.mixed_archive import MixedArchive, make_mixed_archive
+from benchmarks.shaped_model import SHAPES, ShapedModel
+from benchmarks.ways import (
+    DAY,
+    OLD_UPLOADS,
+    SLOT,
+    OldOrder,
+    Ours,
+    Outcome,
+    Sshd,
+    StandIn,
+    Way,
+    one_batched_call_a_clip,
+    one_call_a_clip,
+)
 
-DAY, SLOT = "2025-01-25", "12_30"
-WORKERS = 2
-FFMPEG = ["ffmpeg", "-nostdin", "-v", "error", "-y", "-threads", "1"]
+OLD, OLD_BEHIND, BATCHED, OURS = "(a) the old order", "(a) uploads behind", "(b) batched pipeline", "(d) audioctl"
+SHAPED = "-shaped"
 
 
-@dataclass(slots=True)
-class Way:
-    """One way's runs: seconds of wall time, and what each clip was heard to say in the last one."""
+@dataclass
+class Turns:
+    """What a way did, turn by turn."""
 
-    run: Callable[[Path], list[str]]
-    seconds: list[float]
-    heard: list[str]
+    way: Way
+    seconds: list[float] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def take(self, archive: Path, work: Path) -> None:
+        work.mkdir()
+        began = time.perf_counter()
+        outcome = self.way(archive, work)
+        self.seconds.append(time.perf_counter() - began)
+        self.outcomes.append(outcome)
+        shutil.rmtree(work)
+
+    @property
+    def busy_share(self) -> float:
+        return statistics.median(
+            outcome.busy_seconds / seconds for outcome, seconds in zip(self.outcomes, self.seconds, strict=True)
+        )
+
+    def times_as_long_as(self, other: Turns) -> float:
+        return statistics.median(own / theirs for own, theirs in zip(self.seconds, other.seconds, strict=True))
 
 
 def main() -> None:
+    arguments = parse_arguments()
+    with (
+        tempfile.TemporaryDirectory(prefix="audioctl-benchmark-") as name,
+        Sshd(Path(name) / "sshd") as server,
+    ):
+        folder = Path(name)
+        archive = make_mixed_archive(
+            folder / f"0_{DAY}_{SLOT}.tar.xz", arguments.clips, 1, distinct_clips=60, short=arguments.short_clips
+        )
+        print(f"{archive}.")
+        if arguments.stand_in:
+            ways = stand_in_ways(arguments, server)
+        else:
+            ways = real_ways(arguments, folder, server)
+        turns = {name: Turns(way) for name, way in ways.items()}
+        for number in range(arguments.repeats):
+            for name, one in turns.items():
+                one.take(archive.path, folder / f"turn-{number}-{len(name)}")
+                print(f"  turn {number + 1}: {name} took {one.seconds[-1]:.1f} s", flush=True)
+        print_table(archive, turns)
+        print_bounds(turns, is_stand_in=bool(arguments.stand_in))
+
+
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=120)
+    parser.add_argument("--short-clips", action="store_true", help="the demo clips of 1-5 s, not clips of 2-30 s")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--model", default="bundled")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--window", choices=("auto", "full"), default="auto", help="auto is short for bundled only")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="audioctl-benchmark-") as folder:
-        archive = Path(folder) / f"0_{DAY}_{SLOT}.tar.xz"
-        said = make_synthetic_archive(archive, arguments.clips, seed=1)
-        settings = Transcribe(model=arguments.model, device=arguments.device, window=arguments.window)
-        compare(Path(folder), archive, said, settings, arguments.repeats)
+    parser.add_argument("--model", default="bundled", help=f"also {', '.join(one + SHAPED for one in SHAPES)}")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--compute-type", default="default")
+    parser.add_argument("--beam-size", type=int, default=5)
+    parser.add_argument("--window", choices=("auto", "full", "longest"), default="full")
+    parser.add_argument("--batch", type=int, default=40, help="extract.stream_batch_size")
+    parser.add_argument("--stand-in", type=float, default=0.0, metavar="TIMES_REAL_TIME")
+    parser.add_argument("--call-ms", type=float, default=20.0, help="what each call of the stand-in costs besides")
+    return parser.parse_args()
 
 
-def compare(folder: Path, archive: Path, said: list[str], settings: Transcribe, repeats: int) -> None:
+def real_ways(arguments: argparse.Namespace, folder: Path, server: Sshd) -> dict[str, Way]:
+    model = arguments.model
+    if model.endswith(SHAPED):
+        ShapedModel(SHAPES[model.removesuffix(SHAPED)]).write(folder / model)
+        model = str(folder / model)
+    settings = Transcribe(
+        model=model,
+        device=arguments.device,
+        compute_type=arguments.compute_type,
+        beam_size=arguments.beam_size,
+        window=arguments.window,
+    )
+    began = time.perf_counter()
     engine = load_engine(settings)
-    model = str(small_model_path()) if settings.model == "bundled" else settings.model
-    # With as many threads as ours, or the comparison would be of thread counts.
+    ours_loaded = time.perf_counter()
     whisper = WhisperModel(
-        model, device=settings.device, compute_type=settings.compute_type, cpu_threads=len(os.sched_getaffinity(0))
+        str(find_model(model)),
+        device=arguments.device,
+        compute_type=arguments.compute_type,
+        cpu_threads=len(os.sched_getaffinity(0)),  # as ours, or the comparison would be of thread counts
     )
-    counts: list[Counts] = []
-    stages: list[dict[str, float]] = []
-    ways = {
-        "audioctl": Way(lambda work: all_at_once(archive, work, settings, engine, counts), [], []),
-        "in sequence": Way(lambda work: in_sequence(archive, work, engine, stages), [], []),
-        "the old way": Way(lambda work: the_old_way(archive, work, whisper), [], []),
+    print(
+        f"{arguments.model}, {arguments.device}, beam {arguments.beam_size}, windows {arguments.window}: audioctl loads "
+        f"it in {ours_loaded - began:.1f} s, faster-whisper in {time.perf_counter() - ours_loaded:.1f} s; once a job, "
+        "and not counted below."
+    )
+    hear = one_call_a_clip(whisper, arguments.beam_size)
+    return {
+        OLD: OldOrder(hear, server),
+        OLD_BEHIND: OldOrder(hear, server, OLD_UPLOADS),
+        BATCHED: OldOrder(one_batched_call_a_clip(whisper, arguments.beam_size), server, OLD_UPLOADS),
+        OURS: Ours(engine, server, arguments.batch, settings),
     }
-    for _ in range(repeats):
-        for name, way in ways.items():
-            work = folder / name.replace(" ", "-")
-            work.mkdir()
-            began = time.perf_counter()
-            way.heard = way.run(work)
-            way.seconds.append(time.perf_counter() - began)
-            shutil.rmtree(work)
-    ours = ways["audioctl"].seconds
+
+
+def stand_in_ways(arguments: argparse.Namespace, server: Sshd) -> dict[str, Way]:
+    stand_in = StandIn(arguments.stand_in, arguments.call_ms / 1000)
+    print(f"A stand-in for a GPU of {arguments.stand_in:g} x real time, and {arguments.call_ms:g} ms a call.")
+    return {
+        OLD: OldOrder(stand_in.hear, server),
+        OLD_BEHIND: OldOrder(stand_in.hear, server, OLD_UPLOADS),
+        # Any model that is there will do: it is looked for before the work begins, and never loaded.
+        OURS: Ours(stand_in, server, arguments.batch, Transcribe(model="bundled")),
+    }
+
+
+def print_table(archive: MixedArchive, turns: dict[str, Turns]) -> None:
+    clips, ours, theirs = len(archive.said), turns[OURS], turns[OLD].outcomes[-1].heard
     print(
-        f"{len(said)} clips, {archive.stat().st_size / 1e6:.0f} MB of tar.xz, {counts[-1].audio_seconds:.0f} s of audio"
+        f"\n{'way':<22}{'clips/s':>9}{'x real time':>13}{'time / ours':>13}{'recogniser busy':>17}"
+        f"{'files there':>13}{'words wrong':>13}{'other than (a)':>16}"
     )
-    print(f"{'way':<14}{'clips/s':>9}{'time / ours':>13}{'words wrong':>13}")
-    for name, way in ways.items():
-        ratio = statistics.median(other / own for own, other in zip(ours, way.seconds, strict=True))
-        errors = sum(word_errors(truth, heard) for truth, heard in zip(said, way.heard, strict=True))
-        words = sum(len(truth.split()) for truth in said)
-        print(f"{name:<14}{len(said) / statistics.median(way.seconds):>9.1f}{ratio:>13.2f}{errors / words:>12.1%}")
-    busy = statistics.median(look.transcribe_busy_seconds / look.elapsed_seconds for look in counts)
-    print(f"\nThe recogniser was at work for {busy:.0%} of our wall time.")
-    shares = {name: statistics.median(run[name] / sum(run.values()) for run in stages) for name in stages[0]}
-    print("Of the stages in sequence: " + ", ".join(f"{name} {share:.0%}" for name, share in shares.items()))
-    print(
-        "What bounds it: with the recogniser on the CPU, all stages share the cores, so that doing them at once gains\n"
-        "what a single stage leaves idle; the longest of them is the bound where the recogniser has a GPU of its own."
-    )
-
-
-def all_at_once(
-    archive: Path, work: Path, transcription: Transcribe, engine: Engine, counts: list[Counts]
-) -> list[str]:
-    settings = Settings(
-        paths=Paths(state_dir=str(work / "state"), scratch=str(work / "scratch")),
-        extract=Extract(stream_batch_size=50),
-        transcribe=transcription,
-        upload=Upload(destination=str(work / "storage"), max_concurrent_uploads=2),
-    )
-    engine.busy_seconds = 0.0
-    counters = Counters()
-    around = Surroundings(lambda: engine, counters, DrainRequest(1), print)
-    process_archive(ArchiveJob(DAY, SLOT, archive), settings, around)
-    counts.append(counters.look())
-    return _journalled_texts(work / "state" / "journals" / DAY / f"{SLOT}.jsonl")
-
-
-def in_sequence(archive: Path, work: Path, engine: Engine, stages: list[dict[str, float]]) -> list[str]:
-    seconds: dict[str, float] = {}
-    clock = time.perf_counter()
-
-    def lap(stage: str) -> None:
-        nonlocal clock
-        now = time.perf_counter()
-        seconds[stage] = now - clock
-        clock = now
-
-    with DecompressedFile(archive) as file:
-        batches = list(
-            read_archive(
-                file,
-                names=ClipNames(DAY, SLOT),
-                batch_size=50,
-                max_member_size_bytes=1 << 30,
-                spool_above_bytes=1 << 24,
-                spool_dir=work,
-            )
+    for name, one in turns.items():
+        seconds, outcome = statistics.median(one.seconds), one.outcomes[-1]
+        print(
+            f"{name:<22}{clips / seconds:>9.2f}{archive.audio_seconds / seconds:>13.1f}"
+            f"{one.times_as_long_as(ours):>13.2f}{one.busy_share:>17.0%}{f'{outcome.files} of {clips}':>13}"
+            f"{share_of_wrong_words(archive.said, outcome.heard):>13.1%}"
+            f"{share_of_wrong_words(theirs, outcome.heard):>16.1%}"
         )
-    lap("extract")
-    with Converter(WORKERS, work) as converter:
-        converted: list[ConvertedBatch] = [converter.convert(batch) for batch in batches]
-    lap("convert")
-    records = [record for batch in converted for record in transcribe(batch, engine, 100)]
-    lap("transcribe")
-    with Uploader(parse_destination(str(work / "storage")), max_concurrent_uploads=2) as uploader:
-        uploads = [uploader.submit([clip.opus for clip in batch.clips]) for batch in converted]
-        assert not any(upload.result().failed for upload in uploads)
-    lap("upload")
-    stages.append(seconds)
-    return [record.text or "" for record in records]
 
 
-def the_old_way(archive: Path, work: Path, whisper: WhisperModel) -> list[str]:
-    subprocess.run(["tar", "-xJf", archive, "-C", work], check=True)
-    heard = []
-    for clip in sorted(work.rglob("*.mp3")):
-        wav, opus = clip.with_suffix(".wav"), clip.with_suffix(".opus")
-        subprocess.run([*FFMPEG, "-i", clip, "-ac", "1", "-ar", "16000", wav], check=True)
-        subprocess.run([*FFMPEG, "-i", clip, "-ac", "1", "-c:a", "libopus", "-b:a", "32k", opus], check=True)
-        segments, _ = whisper.transcribe(str(wav), beam_size=5, vad_filter=True)
-        heard.append(" ".join(segment.text.strip() for segment in segments))
-        subprocess.run(["rsync", "-a", "-z", "--mkpath", opus, f"{work}/storage/{opus.name}"], check=True)
-    return heard
+def share_of_wrong_words(said: dict[str, str], heard: dict[str, str]) -> float:
+    """A clip that nothing was heard of has all its words wrong."""
+    errors = sum(word_errors(text, heard.get(name, "")) for name, text in said.items())
+    return errors / max(1, sum(len(text.split()) for text in said.values()))
 
 
-def _journalled_texts(journal: Path) -> list[str]:
-    events = [msgspec.json.decode(line) for line in journal.read_bytes().splitlines()]
-    clips = sorted((event["clip"] for event in events if event["event"] == "clip"), key=lambda clip: clip["ordinal"])
-    return [clip["text"] for clip in clips]
+def print_bounds(turns: dict[str, Turns], *, is_stand_in: bool) -> None:
+    ours = turns[OURS]
+    if is_stand_in:
+        bounds = [Bound("the old order, time / ours", turns[OLD].times_as_long_as(ours), at_least=10)]
+    else:
+        bounds = [
+            Bound("the old order, time / ours", turns[OLD].times_as_long_as(ours), at_least=3),
+            Bound("the batched pipeline, time / ours", turns[BATCHED].times_as_long_as(ours), at_least=1.5),
+        ]
+    tell(bounds)
 
 
 if __name__ == "__main__":

@@ -143,9 +143,10 @@ class RsyncClient:
         """A folder in which each file has its storage path; rsync cannot rename what it sends."""
         with tempfile.TemporaryDirectory(prefix="stage-", dir=self._folder) as name:
             stage = Path(name)
-            for file in files:
-                link = _staged_path(stage, file)
-                os.makedirs(os.path.dirname(link), exist_ok=True)  # noqa: PTH103, PTH120 - bytes: see there
+            links = [_staged_path(stage, file) for file in files]
+            for folder in {os.path.dirname(link) for link in links}:  # noqa: PTH120 - bytes: see there
+                os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+            for file, link in zip(files, links, strict=True):
                 os.symlink(os.path.abspath(os.fsencode(file.local_path)), link)  # noqa: PTH100, PTH211
             yield stage
 

@@ -1,12 +1,16 @@
 """Does the recogniser ever wait? ``python -m benchmarks.busy [--clips 300 3000 30000]``.
 
 The recogniser of these runs takes the same time for every window and no processor, as one on a GPU would; the rest of
-the job is the real one: a tar of MP3 clips is read, converted, journalled, and its copies are sent to a folder. Measured
-is which share of the time between the beginning of its first batch and the end of its last one it was at work.
+the job is the real one: a tar of MP3 clips is read, converted, journalled, and its copies are sent to a folder. What is
+measured is the share of the time between the beginning of its first batch and the end of its last one in which it was
+at work.
 
 That can only be near 1 if the cores convert faster than it recognises. So first it is measured how fast they convert
 these clips, and the recogniser is given ``--load`` (0.6) of that; the rest is for what else wants the cores. Near 1 for
 ``--load`` the cores bound the job, whatever the recogniser is; see benchmarks/convert.py.
+
+The peak of the memory of all processes is printed as well: it must not grow with the archive. benchmarks/memory.py
+measures it with a real model, as a process of its own.
 """
 
 from __future__ import annotations
@@ -14,11 +18,15 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+
+import psutil
 
 from audioctl.clips import Segment, Window, WindowTranscript
 from audioctl.demo import demo_clips
@@ -31,12 +39,15 @@ from audioctl.pipeline.extract import read_archive
 from audioctl.pipeline.run import ArchiveJob, Surroundings, process_archive
 from audioctl.settings import Convert, Paths, Settings, Transcribe, Upload
 from benchmarks.bounds import Bound, tell
+from benchmarks.memory import tree_bytes
 from benchmarks.synthetic_day import SyntheticClip, write_archive
 
 DAY, SLOT = "2025-01-25", "12_30"
 CALIBRATION_CLIPS = 600
 CALIBRATION_BATCH = 200
 LEAST_SHARE = 0.95
+MOST_MEMORY = 1.05
+SAMPLE_SECONDS = 0.2
 
 
 @dataclass
@@ -83,20 +94,44 @@ def main() -> None:
             f"Clips of {seconds:.1f} s. {cores()} cores convert {converted:.0f} of them a second "
             f"({converted * seconds:.0f} x real time); the recogniser takes {1 / cost:.0f}."
         )
-        print(f"{'clips':>7}{'busy':>8}{'longest wait':>14}{'first batch after':>19}{'whole job':>11}{'clips/s':>9}")
-        bounds = []
+        print("  clips    busy  longest wait  first batch after  whole job  clips/s    memory")
+        bounds, peaks = [], []
         for clips in arguments.clips:
             began = time.perf_counter()
-            recogniser = run(folder / str(clips), pool, clips, cost)
+            with peak_of_memory() as peak:
+                recogniser = run(folder / str(clips), pool, clips, cost)
             elapsed = time.perf_counter() - began
             share = recogniser.busy_seconds / recogniser.span_seconds
             print(
                 f"{clips:>7}{share:>8.1%}{recogniser.longest_wait_seconds:>12.2f} s"
-                f"{recogniser.calls[0][0] - began:>17.1f} s{elapsed:>9.0f} s{clips / elapsed:>9.1f}",
+                f"{recogniser.calls[0][0] - began:>17.1f} s{elapsed:>9.0f} s{clips / elapsed:>9.1f}"
+                f"{peak[0] / 1e6:>7.0f} MB",
                 flush=True,
             )
+            peaks.append(peak[0])
             bounds.append(Bound(f"{clips} clips, busy", share, at_least=LEAST_SHARE))
+    if len(peaks) > 1:
+        sizes = f"{arguments.clips[-1]} clips, memory / that of {arguments.clips[-2]}"
+        bounds.append(Bound(sizes, peaks[-1] / peaks[-2], at_most=MOST_MEMORY))
     tell(bounds)
+
+
+@contextmanager
+def peak_of_memory() -> Iterator[list[int]]:
+    """The bytes of this process and all below it, at their most while the block runs."""
+    peak, ended = [0], threading.Event()
+
+    def sample() -> None:
+        while not ended.wait(SAMPLE_SECONDS):
+            peak[0] = max(peak[0], tree_bytes(psutil.Process()))
+
+    thread = threading.Thread(target=sample)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        ended.set()
+        thread.join()
 
 
 def run(work: Path, pool: list[SyntheticClip], clips: int, seconds_a_window: float) -> FixedCost:

@@ -2,13 +2,18 @@
 
     DB_CREDS='host=... dbname=...' python -m benchmarks.record
 
-Works in a schema of its own, which it drops at the end. Read the ratio, and run it from where the jobs run: beside
-the server both are bound by its indexes, and over a network each statement costs a round trip.
+Works in a schema of its own, which it drops at the end. Run it from where the jobs run: beside the server both are
+bound by its indexes, and over a network each statement costs a round trip. Without DB_CREDS it starts the server of the
+tests, which is beside it and does not wait for its disk (``fsync = off``).
 """
 
 import argparse
+import os
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 import msgspec
 from psycopg import Connection
@@ -19,6 +24,11 @@ from audioctl.database.connection import connect
 from audioctl.database.rows import store_batch
 from audioctl.names import base_name
 from audioctl.states import ClipState
+from benchmarks.bounds import Bound, tell
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+from postgres import PostgresServer
 
 DAY = "2025-01-25"
 SCHEMA = "audioctl_benchmark"
@@ -34,12 +44,29 @@ def main() -> None:
     options = arguments.parse_args()
     clips = [clip(ordinal) for ordinal in range(options.clips)]
     batches = [clips[start : start + options.batch] for start in range(0, len(clips), options.batch)]
-    with connect(application_name="audioctl/benchmark") as connection:
+    with database(), connect(application_name="audioctl/benchmark") as connection:
         one_by_one = clips_per_second(connection, store_one_by_one, batches)
         in_bulk = clips_per_second(connection, store_batch, batches)
     print(f"{options.clips} clips, {options.batch} in a transaction")
     print(f"a statement for each row  {one_by_one:8,.0f} clips/s")
     print(f"a batch in bulk           {in_bulk:8,.0f} clips/s   {in_bulk / one_by_one:.1f} times")
+    tell([Bound("clips/s in bulk, with the full-text index", in_bulk, at_least=10_000)])
+
+
+@contextmanager
+def database() -> Iterator[None]:
+    """That of DB_CREDS, or one for this run, of which DB_CREDS tells."""
+    if "DB_CREDS" in os.environ:
+        yield
+        return
+    server = PostgresServer()
+    server.start()
+    os.environ["DB_CREDS"] = server.conninfo
+    try:
+        yield
+    finally:
+        del os.environ["DB_CREDS"]
+        server.remove()
 
 
 def clip(ordinal: int) -> ClipRecord:

@@ -126,9 +126,9 @@ class ShapedModel:
         """Position by position the token that comes next, whichever stands there."""
         end_of_text = embeddings[self.tokens.index("<|endoftext|>")]
         sentence = random.Random(0).sample(range(256, len(self._words)), SENTENCE_WORDS)
-        following = [
-            embeddings[self.tokens.index(token)] for token in ("<|en|>", "<|transcribe|>", "<|0.00|>")
-        ] + [embeddings[token] for token in sentence]
+        following = [embeddings[self.tokens.index(token)] for token in ("<|en|>", "<|transcribe|>", "<|0.00|>")] + [
+            embeddings[token] for token in sentence
+        ]
         assert len(following) == _PROMPT_TOKENS + SENTENCE_WORDS
         # The window is full to its end; where no timestamps are wanted, the text just ends.
         following.append(embeddings[self.tokens.index("<|30.00|>")] + 0.5 * end_of_text)

@@ -1,6 +1,6 @@
 """Files per second of the uploader over a loopback sshd, beside the ways it replaces.
 
-    python benchmarks/upload.py [--files 3000] [--concurrency 8 2]
+    python -m benchmarks.upload [--files 3000] [--concurrency 8 2]
 
 Every way sends files of the same size over the same sshd, to a folder of its own, several times, in turns; the median
 counts. On one machine both ends share its cores: read the ratios, not the rates.
@@ -16,11 +16,13 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 from audioctl.clips import OpusFile
 from audioctl.pipeline.upload import Uploader
 from audioctl.storage.destination import parse_destination
+from benchmarks.bounds import Bound, tell
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
@@ -83,7 +85,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=3000)
     parser.add_argument("--concurrency", type=int, nargs="+", default=[8, 2])
-    parser.add_argument("--files-per-call", type=int, default=100)
+    parser.add_argument("--files-per-call", type=int, nargs="+", default=[200, 1000])
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
 
@@ -101,12 +103,13 @@ def main() -> None:
                 PLAIN: (len(files), partial(plain_rsync, folder / "scratch", shell, remote)),
                 "one plain rsync -a, local": (len(files), partial(plain_rsync, folder / "scratch", shell, "")),
             }
-            for count in arguments.concurrency:
-                for place, destination in (("ssh", remote), ("local", "")):
-                    ways[f"uploader, {count} side by side, {place}"] = (
-                        len(files),
-                        partial(uploader, files, sshd, count, arguments.files_per_call, destination),
-                    )
+            for count, files_per_call, (place, destination) in product(
+                arguments.concurrency, arguments.files_per_call, (("ssh", remote), ("local", ""))
+            ):
+                ways[f"uploader, {count} x {files_per_call}, {place}"] = (
+                    len(files),
+                    partial(uploader, files, sshd, count, files_per_call, destination),
+                )
             ways[ONE_A_CALL] = (len(sample), partial(uploader, sample, sshd, 1, 1, remote))
             ways["ssh mkdir + rsync -z for each file"] = (
                 len(sample),
@@ -117,21 +120,31 @@ def main() -> None:
                 for number, (way, (_, work)) in enumerate(ways.items()):
                     measured[way].append(seconds(work, folder / f"target-{round_number}-{number}"))
 
+    def ratio_to_plain(way: str) -> float:
+        return statistics.median(own[0] / plain[0] for own, plain in zip(measured[way], measured[PLAIN], strict=True))
+
     per_file = {
         way: (statistics.median(wall for wall, _ in times) / ways[way][0], sum(cpu for _, cpu in times) / len(times))
         for way, times in measured.items()
     }
     print(
-        f"{len(files)} files of {FILE_BYTES // 1000} kB, {arguments.files_per_call} a call, median of "
-        f"{arguments.rounds} rounds, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+        f"{len(files)} files of {FILE_BYTES // 1000} kB, median of {arguments.rounds} rounds, {os.cpu_count()} cores, "
+        f"load {os.getloadavg()[0]:.1f}; 8 x 200: eight calls side by side, of 200 files each"
     )
     print(f"{'way':<36}{'files/s':>9}{'of plain ssh':>14}{'client CPU ms/file':>20}")
     for way, (wall, cpu) in per_file.items():
         print(f"{way:<36}{1 / wall:>9.3g}{per_file[PLAIN][0] / wall:>14.2g}{1000 * cpu / ways[way][0]:>20.2f}")
-    call, of_files = per_file[ONE_A_CALL][0], arguments.files_per_call * per_file[PLAIN][0]
+    call, of_files = per_file[ONE_A_CALL][0], 100 * per_file[PLAIN][0]
     print(
-        f"What bounds it: a call costs {1000 * call:.0f} ms whatever it carries (a session, two rsyncs), and "
-        f"its {arguments.files_per_call} files {1000 * of_files:.0f} ms, which is encryption and two file systems."
+        f"What bounds it: a call costs {1000 * call:.0f} ms whatever it carries (a session, two rsyncs), and 100 files "
+        f"{1000 * of_files:.0f} ms, which is encryption and two file systems."
+    )
+    tell(
+        [
+            Bound(f"{way}, time / plain rsync's", ratio_to_plain(way), at_most=1.3)
+            for way in ways
+            if way.startswith("uploader") and way.endswith("ssh") and way != ONE_A_CALL
+        ]
     )
 
 

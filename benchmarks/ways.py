@@ -1,8 +1,7 @@
 """The ways from an archive to transcripts and Opus copies on a storage server that ``whole_job`` compares.
 
-All start from the same archive and send to the same ssh server. ``OldOrder`` is the job as scripts do it: unpack it all,
-two ffmpegs a clip, one call of a recogniser a clip, one ssh and one rsync a clip, which of them is waited for being up to
-the caller. ``Ours`` is audioctl.
+All start from the same archive and send to the same ssh server. ``OldOrder`` is the job as scripts do it: unpack it
+all, then for each clip two ffmpegs, one call of a recogniser, one ssh and one rsync. ``Ours`` is audioctl.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,7 +31,7 @@ from audioctl.settings import Convert, Extract, Paths, Settings, Transcribe, Upl
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from sshd import Sshd
+from sshd import Sshd as Sshd
 
 DAY, SLOT = "2025-01-25", "12_30"
 FFMPEG = ["ffmpeg", "-nostdin", "-v", "quiet", "-y", "-threads", "1"]
@@ -120,7 +119,7 @@ class Ours:
     engine: Engine
     server: Sshd
     batch_size: int
-    transcription: Transcribe = Transcribe()
+    transcription: Transcribe
 
     def __call__(self, archive: Path, work: Path) -> Outcome:
         settings = Settings(
@@ -173,7 +172,7 @@ class StandIn:
     model: str = "stand-in"
     busy_seconds: float = 0.0
 
-    def transcribe(self, windows: list[Window]) -> list[WindowTranscript]:
+    def transcribe(self, windows: Sequence[Window]) -> list[WindowTranscript]:
         began = time.perf_counter()
         for start in range(0, len(windows), self.windows_a_call):
             self._call(sum(one.duration_seconds for one in windows[start : start + self.windows_a_call]))

@@ -18,8 +18,9 @@ from audioctl.errors import ScratchError
 DEFAULT_BITRATE = 32_000
 """Bits per second: transparent for speech at 16 kHz."""
 
-_COMPRESSION_LEVEL = 5
-"""Of 0-10: a third faster than libopus' 10 at the same bit rate; encoding is nearly all that converting costs."""
+COMPRESSION_LEVEL = 5
+"""libopus' complexity, of 0-10. 10 takes 1.4 times as long and is hardly nearer to the original (2 %); 3 would take 0.8
+of the time, and be farther from it by 7 % (benchmarks/opus_quality.py). Encoding is most of what converting costs."""
 
 
 class OpusWriter:
@@ -53,7 +54,7 @@ class OpusWriter:
             rate=SAMPLE_RATE,
             layout="mono",
             bit_rate=self._bitrate,
-            options={"application": "voip", "compression_level": str(_COMPRESSION_LEVEL)},
+            options={"application": "voip", "compression_level": str(COMPRESSION_LEVEL)},
         )
         self._stream.codec_context.flags |= Flags.bitexact
         return self

@@ -32,9 +32,10 @@ _AUDIO_POSITIONS, _TEXT_POSITIONS = 1500, 448
 _PROMPT_TOKENS = 3
 """Start of transcript, language, task; the token of no timestamps stands where the first timestamp does."""
 
-_EMBEDDING_DEVIATION = 0.1
-_POSITION_STRENGTH = 20.0
-"""How much louder a position of the decoder is than the token that stands there, and than what the layers add."""
+_SURENESS = 40.0
+"""The logit of the token that comes next; those of 50,000 others together come to less than 24."""
+_POSITION_DEVIATION = 2.0
+"""Of the positions of the decoder; the tokens that stand there, and what the layers add, stay below 1."""
 _LAYER_GAIN = 0.3
 
 Weights = npt.NDArray[np.float32]
@@ -87,7 +88,7 @@ class ShapedModel:
         self._fill(encoder.conv1, shape.width, shape.mel_bins, 3)
         self._fill(encoder.conv2, shape.width, shape.width, 3)
         encoder.position_encodings.encodings = self._normal(0.1, _AUDIO_POSITIONS, shape.width)
-        embeddings = self._normal(_EMBEDDING_DEVIATION, shape.vocabulary, shape.width)
+        embeddings = self._normal(_SURENESS / shape.width, shape.vocabulary, shape.width)
         decoder.embeddings.weight = embeddings
         decoder.projection.weight = embeddings
         decoder.position_encodings.encodings = self._speaking_positions(embeddings)
@@ -133,7 +134,7 @@ class ShapedModel:
         # The window is full to its end; where no timestamps are wanted, the text just ends.
         following.append(embeddings[self.tokens.index("<|30.00|>")] + 0.5 * end_of_text)
         following += [end_of_text] * (_TEXT_POSITIONS - len(following))
-        return np.stack(following) * np.float32(_POSITION_STRENGTH)
+        return np.stack(following) * np.float32(_POSITION_DEVIATION * self._shape.width / _SURENESS)
 
     def _sidecars(self) -> dict[str, Any]:
         places = {token: len(self._words) + place for place, token in enumerate(SPECIAL_TOKENS)}

@@ -126,7 +126,7 @@ def check(folder: Path, archive: Archive, recogniser: float, costs: Costs) -> fl
 
 
 def measure(folder: Path, archive: Archive, recognition_seconds: float) -> float:
-    """Seconds of a job whose recogniser takes so long for all windows. Writing its archive is among them, and in ``a``."""
+    """Seconds of a job whose recogniser takes so long for all windows; writing its archive is among them."""
     began = time.perf_counter()
     run(folder, list(archive.pool), archive.clips, recognition_seconds / archive.clips)
     return time.perf_counter() - began

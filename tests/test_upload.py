@@ -82,7 +82,7 @@ def test_leaving_the_uploader_waits_for_what_was_submitted_and_leaves_nothing_be
 ) -> None:
     (tmp_path / "t").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "t"))
-    monkeypatch.setattr("audioctl.storage.ssh._LONGEST_FOLDER", 200)
+    monkeypatch.setattr("audioctl.temporary._LONGEST_SOCKET_PATH", 300)
     files = make_files(20)
     with local.uploader(files_per_call=2) as uploader:
         assert list((tmp_path / "t").iterdir())

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import islice
 
 import psutil
 import psycopg
@@ -114,7 +115,7 @@ class Faults:
     missed: Counter[str] = field(default_factory=Counter)
 
     def _strike_one(self, site: Site, kinds: Mapping[str, Fault], names: Iterator[str], source: random.Random) -> None:
-        for name in names:
+        for name in islice(names, len(kinds)):
             if kinds[name](site, source):
                 self.struck[name] += 1
                 return

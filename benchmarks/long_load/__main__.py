@@ -5,10 +5,11 @@ encoding) but the recogniser: a stand-in that takes a fixed time for each second
 the number that each clip says. Whenever nothing runs and something is left to do, ``audioctl resume`` is called.
 
 The day is worked on twice, in parts that take turns: with faults, and, as another day, without. Printed are the ratio
-of their throughputs and whether memory, files, threads, scratch and journals are the same in the last third of the
-faulty parts as in the first. Then one archive of its own is worked on by a single job, under those faults that a job
-is to live through, for what grows within a job. In the end every row and file is compared with what was said. The
-exit code is 1 where something was lost or doubled, or anything else is not as it must be.
+of their throughputs (which means something while the processors are not all busy: the recogniser has to be what bounds)
+and whether memory, files, threads, scratch and journals are the same in the last third of the faulty parts as in the
+first. Then one archive of its own is worked on by a single job, under those faults that a job is to live through, for
+what grows within a job. In the end every row and file is compared with what was said. The exit code is 1 where
+something was lost or doubled, or anything else is not as it must be.
 """
 
 from __future__ import annotations
@@ -84,7 +85,8 @@ def take_turns(
         done = result.calm[-1], result.faulty[-1]
         print(
             f"part {part + 1} of {load.parts}: {done[0].throughput:.1f} clips/s without faults, "
-            f"{done[1].throughput:.1f} with, {done[1].commands} commands",
+            f"{done[1].throughput:.1f} with, {done[1].commands} commands; processors busy "
+            f"{done[0].processors_busy:.0%} and {done[1].processors_busy:.0%}",
             flush=True,
         )
 

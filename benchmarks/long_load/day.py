@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from audioctl.ledger.events import AttemptStarted, RecognitionBegun
 from audioctl.ledger.journal import journal_path
 from audioctl.ledger.progress import read_progress
@@ -16,6 +18,9 @@ from benchmarks.long_load.site import Site, jobs, supervisors
 
 _LOOK_SECONDS = 0.25
 NOTHING_TO_DO = "Nothing is left to do."
+_SUBMITTED = "Submitted "
+_SUPERVISOR_KILLED = "The supervisor of the jobs did not start."
+"""What the command says, with exit code 1, when that happens before the supervisor holds its lease."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,8 @@ class Passage:
     seconds: float
     commands: int
     """One ``submit-day``, and a ``resume`` whenever nothing ran and something was left."""
+    processors_busy: float
+    """Share of the machine's, with whatever else: near 1, it was not the recogniser that bounded."""
 
     @property
     def throughput(self) -> float:
@@ -62,19 +69,28 @@ def work_through(site: Site, archives: Sequence[LoadedArchive]) -> Passage:
     """Until nothing is left to do of these archives, which are of one day."""
     day = archives[0].day
     began = time.monotonic()
+    idle_before = _idle_seconds()
     commands = 0
     slots = [part for archive in archives for part in ("--slot", archive.slot)]
     command = ["submit-day", day, *slots]
     while True:
-        # 1: the supervisor was killed before it could say that it lives.
         told = site.audioctl(*command, exit_codes=(ExitCode.DONE, ExitCode.FAILED))
         if NOTHING_TO_DO in told:
             break
+        assert _SUBMITTED in told or _SUPERVISOR_KILLED in told, told
         commands += 1
         command = ["resume", day]
         wait_until_nothing_runs(site)
         ended = time.monotonic()
-    return Passage(sum(archive.clips for archive in archives), ended - began, commands)
+    idle = (_idle_seconds() - idle_before) / (time.monotonic() - began)
+    clips = sum(archive.clips for archive in archives)
+    return Passage(clips, ended - began, commands, processors_busy=1 - idle / psutil.cpu_count())
+
+
+def _idle_seconds() -> float:
+    """Of all processors together, since the machine was started."""
+    times = psutil.cpu_times()
+    return float(times.idle + times.iowait)
 
 
 def wait_until_nothing_runs(site: Site) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import ctranslate2
@@ -18,7 +19,7 @@ from audioctl.errors import ModelError
 from audioctl.models import BUNDLED, find_model
 from audioctl.settings import Transcribe
 
-__all__ = ["BUNDLED", "find_model", "load_engine"]
+__all__ = ["BUNDLED", "LoadedModel", "beams", "find_model", "load_engine", "load_model"]
 
 BEAMS = {"careful": 5, "fast": 1}
 """By profile. 5 is the default of Whisper and faster-whisper."""
@@ -38,7 +39,59 @@ class ModelTraits(msgspec.Struct, frozen=True):
     short_windows: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """The weights, on their device. Engines made of it share them, and only one of these may work at a time.
+
+    ``automatic_batch_size`` is what the memory that was free when it was loaded is enough for.
+    """
+
+    name: str
+    whisper: WhisperModel
+    traits: ModelTraits
+    automatic_batch_size: int
+
+    @property
+    def device(self) -> str:
+        return str(self.whisper.model.device)
+
+    @property
+    def compute_type(self) -> str:
+        """What CTranslate2 made of the one that was asked for."""
+        return str(self.whisper.model.compute_type)
+
+    @property
+    def compute_types(self) -> list[str]:
+        """All that this device can compute with."""
+        return sorted(ctranslate2.get_supported_compute_types(self.device))
+
+    def options(self, settings: Transcribe) -> WhisperOptions:
+        """How ``settings`` have it decode. Model, device and compute type are what was loaded, whatever they say."""
+        return WhisperOptions(
+            window_batch_size=settings.window_batch_size or self.automatic_batch_size,
+            beam_size=beams(settings),
+            language=settings.language or None,
+            languages=tuple(settings.languages),
+            shortest_frames=_shortest_frames(settings.window, self.traits),
+        )
+
+    def engine(self, settings: Transcribe) -> WhisperEngine:
+        """Raises ModelError where the model does not know a language of ``settings``."""
+        options = self.options(settings)
+        _check_languages(self.whisper, options, self.name)
+        return WhisperEngine(self.whisper, self.name, options)
+
+    def unload(self) -> None:
+        """Gives its memory back; nothing can be heard with it any more."""
+        self.whisper.model.unload_model()
+
+
 def load_engine(settings: Transcribe, models: str = "") -> WhisperEngine:
+    """The recogniser that ``settings`` ask for. Raises as ``load_model`` and ``LoadedModel.engine`` do."""
+    return load_model(settings, models).engine(settings)
+
+
+def load_model(settings: Transcribe, models: str = "") -> LoadedModel:
     """Load the model that ``settings`` names, from this machine's disks; the internet is never asked.
 
     ``models`` is ``paths.models``, where a named model is looked for first. Raises ModelError with what to do when the
@@ -59,18 +112,14 @@ def load_engine(settings: Transcribe, models: str = "") -> WhisperEngine:
         )
     except Exception as error:  # tokenizers raises nothing more special
         raise _not_loadable(settings.model, folder, error) from error
-    beam_size = settings.beam_size or BEAMS[settings.profile]
-    options = WhisperOptions(
-        window_batch_size=settings.window_batch_size
-        or choose_batch_size(device, whisper.model.compute_type, read_shape(folder / "model.bin"), beam_size),
-        beam_size=beam_size,
-        language=settings.language or None,
-        languages=tuple(settings.languages),
-        shortest_frames=_shortest_frames(settings.window, traits),
-    )
     _check_mel_bins(whisper, folder)
-    _check_languages(whisper, options, settings.model)
-    return WhisperEngine(whisper, settings.model, options)
+    shape = read_shape(folder / "model.bin")
+    fitting = choose_batch_size(device, whisper.model.compute_type, shape, beams(settings))
+    return LoadedModel(settings.model, whisper, traits, fitting)
+
+
+def beams(settings: Transcribe) -> int:
+    return settings.beam_size or BEAMS[settings.profile]
 
 
 def _device(wanted: str) -> str:

@@ -82,11 +82,16 @@ class WhisperEngine:
         self._suppressed_tokens = list(get_suppressed_tokens(self._tokenizer, [-1]) or ())
 
     @property
+    def windows_at_once(self) -> int:
+        """Fewer than ``options.window_batch_size`` once memory ran out."""
+        return self._batcher.size
+
+    @property
     def description(self) -> str:
         """What a log needs to say of how it decodes, as a sentence."""
         model, options = self._whisper.model, self.options
         return (
-            f"The recogniser {self.model} ({model.compute_type} on {model.device}) hears up to {self._batcher.size} "
+            f"The recogniser {self.model} ({model.compute_type} on {model.device}) hears up to {self.windows_at_once} "
             f"windows at once, of {options.shortest_frames * HOP // SAMPLE_RATE} to 30 s, and follows "
             f"{options.beam_size} beam{'s' if options.beam_size > 1 else ''}."
         )

@@ -28,6 +28,7 @@ from audioctl.cli import (
     search,
     status,
     submit,
+    tune,
     verify,
 )
 from audioctl.cli.context import CliContext
@@ -43,7 +44,7 @@ _EPILOG = (
 
 _GROUPS = (
     *(submit, process, status, cancel, logs, export, search, verify, clean, doctor, model, config, database, ledger),
-    *(demo, finish),
+    *(tune, demo, finish),
 )
 """In the order of the help."""
 

@@ -1,4 +1,4 @@
-"""kill -9 at every write of the journal, and at any other moment: a second job finishes, and nothing is lost or twice.
+"""kill -9 in every write of the journal, and at any other moment: a second job finishes, and nothing is lost or twice.
 
 The jobs that are killed are real ones, with their workers and their rsyncs; see ``killed_job``.
 """
@@ -93,23 +93,23 @@ def assert_one_more_job_has_nothing_to_do(workspace: Workspace, undisturbed: Out
     assert outcome(workspace, database) == undisturbed
 
 
-def process_tar_killed_at(number: int, moment: str, workspace: Workspace) -> bool:
-    """Whether the job got as far as that."""
+def process_tar_killed_halfway_through(number: int, workspace: Workspace) -> bool:
+    """The write of this number; whether the job got as far as that."""
     arguments = ["--config", str(workspace.write_configuration()), "process-tar", DAY, str(workspace.archive), SLOT]
-    process = workspace.start_program([sys.executable, "-P", KILLED_JOB, str(number), moment, *arguments])
+    process = workspace.start_program([sys.executable, "-P", KILLED_JOB, str(number), *arguments])
     _, stderr = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode in (ExitCode.DONE, -signal.SIGKILL), stderr
     return process.returncode == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("moment", ["before", "halfway", "after"])
-def test_a_job_killed_at_any_write_of_its_journal_is_finished_by_the_next(
-    moment: str, upgraded: str, undisturbed: Outcome, tmp_path: Path
+def test_a_job_killed_halfway_through_any_write_of_its_journal_is_finished_by_the_next(
+    upgraded: str, undisturbed: Outcome, tmp_path: Path
 ) -> None:
+    """Each of them; ``tests/faults`` kills before and behind writes."""
     for number in count(1):
         forget_rows(upgraded)
         workspace = new_workspace(tmp_path / str(number))
-        if not process_tar_killed_at(number, moment, workspace):
+        if not process_tar_killed_halfway_through(number, workspace):
             break
         assert_the_next_job_finishes(workspace, undisturbed, upgraded)
         assert_one_more_job_has_nothing_to_do(workspace, undisturbed, upgraded)

@@ -149,7 +149,7 @@ def scenario_of(seed: int) -> Scenario:
         storage=storage,
         database=database,
         way=way,
-        faults=[_fault(draw, places, batches) for _ in range(draw.choice([1, 1, 2, 3]))],
+        faults=[_fault(draw, places, batches) for _ in range(draw.choice([1, 1, 1, 2]))],
     )
 
 

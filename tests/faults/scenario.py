@@ -125,6 +125,11 @@ _SUBMITTED = (
 _SPOOLED = (_Place("extract.spool", (*_DEATH, *_DISK), 6),)
 
 
+ALL_POINTS = frozenset(
+    place.point for places in (_EVERYWHERE, _OVER_SSH, _WITH_DATABASE, _SUBMITTED, _SPOOLED) for place in places
+)
+
+
 def scenario_of(seed: int) -> Scenario:
     """Always the same of the same seed."""
     draw = random.Random(seed)

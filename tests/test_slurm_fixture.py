@@ -81,7 +81,6 @@ def test_a_job_fails_with_its_node(idle_cluster: Cluster) -> None:
     idle_cluster.mark_node_down("node1")
 
     idle_cluster.wait_for_state(job, "NODE_FAIL")
-    assert idle_cluster.nodes()["node1"].startswith("down")
     idle_cluster.start_node("node1")
     assert idle_cluster.nodes() == {"node1": "idle", "node2": "idle"}
 

@@ -29,7 +29,8 @@ from audioctl.ledger.journal import journal_path
 from audioctl.ledger.lease import lease_path
 from audioctl.ledger.models import empty_ledger, open_ledger
 from audioctl.ledger.queries import ArchiveStatus, one_day
-from audioctl.runs import Run, mark_cancelled
+from audioctl.ledger.verdict import Submission
+from audioctl.runs import Run, RunArchive, mark_cancelled
 from audioctl.states import ArchiveState, Damage, Outcome
 
 RUN = "20250125T123000Z-0001"
@@ -177,6 +178,15 @@ def test_the_journal_decides_and_where_it_leaves_it_open_the_job_does(
     if is_cancelled:
         mark_cancelled(folder)
     assert verdict(state, JOBS[job]) == expected(journal, job, is_cancelled=is_cancelled)
+
+
+@pytest.mark.parametrize(("attempts_before", "has_begun"), [(0, True), (1, False)])
+def test_of_work_by_hand_in_the_second_of_the_submission_the_number_tells_what_was_before(
+    attempts_before: int, has_begun: bool
+) -> None:
+    archive = RunArchive(SLOT, "/staging/archive.tar", "0", attempts_before)
+    run = Run("20250125T124000Z-0001", DAY, AT, "0.1.0", "local", 2, [archive])
+    assert Submission(run, archive, is_cancelled=False).has_begun(started(1, run_id=None, at=AT)) is has_begun
 
 
 @pytest.mark.parametrize("job", JOBS)

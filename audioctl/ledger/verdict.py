@@ -35,10 +35,14 @@ class Submission(NamedTuple):
     is_cancelled: bool
 
     def has_begun(self, attempt: AttemptStarted | None) -> bool:
-        """Whether ``attempt``, the newest, belongs to this submission or is by hand (of no run) and later."""
+        """Whether ``attempt``, the newest, belongs to this submission or is by hand (of no run) and later.
+
+        Times have whole seconds: of the same second only the number tells what was there before.
+        """
         if attempt is None:
             return False
-        return attempt.run_id == self.run.run_id or (attempt.run_id is None and attempt.at >= self.run.created_at)
+        is_later = attempt.at >= self.run.created_at and attempt.attempt > self.archive.attempts_before
+        return attempt.run_id == self.run.run_id or (attempt.run_id is None and is_later)
 
 
 class Doubt(StrEnum):

@@ -1,4 +1,4 @@
-"""`audioctl tune`: what it recommends, that nothing which changes words passes as harmless, and what it says."""
+"""`audioctl tune`: what it measures, the sample, and what it says. ``test_ways`` has what it recommends of that."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from archives import COMPRESSORS, file_entry, tar_bytes, write_archive
+from measured_ways import CLIP_SECONDS, CLIPS, CONFIGURED, GREEDY, REFERENCE, SAID, SHORT, measured, tuned
 from speech import silent_clip
 from workspace import Workspace, spoken, wait_until
 
@@ -25,92 +26,7 @@ from audioctl.sampling import Sample, draw_sample
 from audioctl.settings import Transcribe
 from audioctl.states import ExitCode
 from audioctl.tuning import MOST_HEARINGS, Tuning, other_compute_types, variations
-from audioctl.ways import Heard, Measured, Tuned, Way, combine, judge, recommend
-
-CLIPS, CLIP_SECONDS = 20, 10.0
-SAID = "one two three four five"
-
-CONFIGURED = Way("auto", 5, 0, "default")
-REFERENCE = Way("full", 5, 0, "float32")
-GREEDY = replace(CONFIGURED, beam_size=1)
-SHORT = replace(CONFIGURED, window="10")
-
-
-# Choosing
-
-
-def measured(way: Way, speed: float, agreement: float = 1.0, noise: float = 0.0) -> Measured:
-    """Heard three times; ``noise`` is by what share the fastest is faster, and the slowest slower, than the median."""
-    seconds = 1000 / speed
-    times = (seconds * (1 - noise), seconds, seconds * (1 + noise))
-    return Measured(way, times, speed, agreement, {} if agreement == 1 else {0: "other words"})
-
-
-def tuned(configured: Measured, *others: Measured, reference: Measured | None = None) -> Tuned:
-    reference = reference or measured(REFERENCE, 10)
-    return Tuned(reference, configured, [reference, configured, *others], ["some words"], [], "cpu", False)
-
-
-def test_the_fastest_with_the_same_words_is_recommended() -> None:
-    found = recommend(tuned(measured(CONFIGURED, 100), measured(GREEDY, 150), measured(SHORT, 200)))
-    assert (found.same_words.way, found.nearly) == (SHORT, None)
-
-
-def test_a_faster_way_that_changes_a_word_is_never_called_the_same() -> None:
-    found = recommend(tuned(measured(CONFIGURED, 100), measured(SHORT, 500, agreement=0.9999)))
-    assert found.same_words.way == CONFIGURED
-    assert found.nearly is not None
-    assert found.nearly.way == SHORT
-
-
-def test_what_changes_more_than_one_word_in_a_hundred_is_not_recommended_at_all() -> None:
-    found = recommend(tuned(measured(CONFIGURED, 100), measured(SHORT, 500, agreement=0.9899)))
-    assert (found.same_words.way, found.nearly) == (CONFIGURED, None)
-
-
-def test_what_is_configured_stays_where_the_gain_is_small() -> None:
-    assert recommend(tuned(measured(CONFIGURED, 100), measured(GREEDY, 109))).same_words.way == CONFIGURED
-
-
-def test_what_is_configured_stays_where_the_gain_may_be_noise() -> None:
-    noisy = measured(CONFIGURED, 100, noise=0.4)
-    assert recommend(tuned(noisy, measured(GREEDY, 150))).same_words.way == CONFIGURED
-    assert recommend(tuned(noisy, measured(GREEDY, 170))).same_words.way == GREEDY
-
-
-def test_where_what_is_configured_changes_words_the_reference_is_better() -> None:
-    found = recommend(tuned(measured(CONFIGURED, 100, agreement=0.95)))
-    assert found.same_words.way == REFERENCE
-
-
-def test_a_reference_that_only_guesses_is_its_own_yardstick_still() -> None:
-    guessing = measured(REFERENCE, 10, agreement=0.999)
-    assert recommend(tuned(measured(CONFIGURED, 100, 0.9), reference=guessing)).same_words.way == REFERENCE
-
-
-def test_what_does_not_fit_is_not_recommended() -> None:
-    assert recommend(tuned(Measured(CONFIGURED, failed="does not fit"))).same_words.way == REFERENCE
-
-
-def test_the_best_values_are_combined() -> None:
-    base = measured(CONFIGURED, 100)
-    large = replace(CONFIGURED, window_batch_size=16)
-    both_changed = replace(SHORT, beam_size=1)  # says nothing of either
-    ways = [base, measured(SHORT, 200, 0.995), measured(GREEDY, 120), measured(large, 130), measured(both_changed, 900)]
-    assert combine(base, ways, 1.0) == replace(large, beam_size=1)
-    assert combine(base, ways, 0.99) == replace(large, beam_size=1, window="10")
-
-
-def test_agreement_is_that_of_the_worst_hearing() -> None:
-    heard = Heard(texts=[["a b", "c d"], ["a b", "c x"], ["a b", "c d"]], seconds=[3.0, 1.0, 2.0])
-    found = judge(GREEDY, heard, ["a b", "c d"], audio_seconds=100)
-    assert (found.agreement, found.speed, found.differing) == (0.75, 50, {1: "c x"})
-
-
-@pytest.mark.parametrize(("reference", "heard"), [("", "a"), ("a", "b c d")])
-def test_agreement_is_never_below_nothing(reference: str, heard: str) -> None:
-    assert judge(GREEDY, Heard([[heard]], [1.0]), [reference], 1).agreement == 0
-
+from audioctl.ways import Measured, Tuned, Way, recommend
 
 # Measuring, with a recogniser that can be told how fast it is and what it hears
 

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
+
+from audioctl.clips import SAMPLE_RATE, ConvertedClip, Member, OpusFile, Window
+from audioctl.sampling import Sample
 from audioctl.ways import Measured, Tuned, Way
 
 CLIPS, CLIP_SECONDS = 20, 10.0
@@ -25,3 +30,12 @@ def measured(way: Way, speed: float, agreement: float = 1.0, noise: float = 0.0)
 def tuned(configured: Measured, *others: Measured, reference: Measured | None = None) -> Tuned:
     reference = reference or measured(REFERENCE, 10)
     return Tuned(reference, configured, [reference, configured, *others], ["some words"], [], "cpu", False)
+
+
+def sample() -> Sample:
+    def clip(number: int) -> ConvertedClip:
+        window = Window(number, 0.0, np.zeros(int(CLIP_SECONDS * SAMPLE_RATE), np.int16))
+        copy = OpusFile(number, Path("none"), "none", 0, "")
+        return ConvertedClip(Member(number, f"{number}.mp3", "", 1, "", None), CLIP_SECONDS, [window], copy, False)
+
+    return Sample([clip(number) for number in range(CLIPS)], members_read=4 * CLIPS)

@@ -4,9 +4,10 @@ import io
 import stat
 import tarfile
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import pytest
 from archives import COMPRESSORS, Entry, clip_entries, file_entry, special_entry, tar_bytes, write_archive
 from extraction import read_damaged
 from hypothesis import HealthCheck, given, settings
@@ -209,7 +210,16 @@ WAYS_INTO_A_SHELL += [
 ]
 
 
-def test_no_name_of_a_member_is_ever_a_command(sshd: Sshd, tmp_path: Path, make_files: MakeFiles) -> None:
+@pytest.fixture
+def server_folder() -> Iterator[Path]:
+    """Its path is short: paths on the server have to fit into the database, also where pytest's own folder is deep."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def test_no_name_of_a_member_is_ever_a_command(
+    sshd: Sshd, tmp_path: Path, server_folder: Path, make_files: MakeFiles
+) -> None:
     """The names go from a tar to the server, over ssh, by every call that the program makes there."""
     gone = tmp_path / "run"
     gone.mkdir()
@@ -218,23 +228,23 @@ def test_no_name_of_a_member_is_ever_a_command(sshd: Sshd, tmp_path: Path, make_
     path = write_archive(tmp_path / "a.tar", [file_entry(name, b"sound") for name in raw])
     members = read_damaged(path).members
     assert [member.reason for member in members] == [None] * len(raw)
-    target = ssh_target(sshd, tmp_path / "server/$(touch gone) `id` store")
-    before = snapshot(tmp_path, but=[tmp_path / "server", tmp_path / "scratch", tmp_path / "sshd"])
+    target = ssh_target(sshd, server_folder / "$(touch gone) `id` store")
+    before = snapshot(tmp_path, but=[tmp_path / "scratch", tmp_path / "sshd"])
     files = make_files([member.storage_path.removeprefix(f"{FOLDER}/") for member in members])
     result = target.upload(files)
     assert result.arrived == files, result.failed
     target.assert_holds_just(files)
     again = target.upload(files)
     assert again.arrived == files
-    assert snapshot(tmp_path, but=[tmp_path / "server", tmp_path / "scratch", tmp_path / "sshd"]) == before
+    assert snapshot(tmp_path, but=[tmp_path / "scratch", tmp_path / "sshd"]) == before
     assert list(gone.iterdir()) == []
-    assert [child.name for child in (tmp_path / "server").iterdir()] == ["$(touch gone) `id` store"]
+    assert [child.name for child in server_folder.iterdir()] == ["$(touch gone) `id` store"]
 
 
 @given(raws=st.lists(st.binary(min_size=1, max_size=80), min_size=30, max_size=60))
 @settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_names_arrive_at_the_server_under_just_their_paths(
-    raws: list[bytes], sshd: Sshd, make_files: MakeFiles, tmp_path: Path
+    raws: list[bytes], sshd: Sshd, make_files: MakeFiles, server_folder: Path
 ) -> None:
     names = ClipNames("2025-01-25", "12_30")
     paths = []
@@ -243,7 +253,7 @@ def test_any_names_arrive_at_the_server_under_just_their_paths(
             paths.append(names.assign(raw.decode(errors="surrogateescape"))[1].removeprefix(f"{FOLDER}/"))
         except UnsafeNameError:
             continue
-    target = ssh_target(sshd, Path(tempfile.mkdtemp(dir=tmp_path)) / "store")
+    target = ssh_target(sshd, Path(tempfile.mkdtemp(dir=server_folder)) / "store")
     files = make_files(paths)
     result = target.upload(files)
     assert result.arrived == files, result.failed

@@ -1,6 +1,7 @@
 """Archives that xz can decompress on several cores: the same members, and the same damage noticed."""
 
 import os
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -102,13 +103,26 @@ def test_a_reader_that_stops_early_leaves_no_program_behind(parallel_xz: bytes, 
     assert not xz_processes()
 
 
+def test_an_xz_does_not_hear_the_signals_that_drain_its_job(tmp_path: Path) -> None:
+    path, content = tmp_path / "a.tar.xz", os.urandom(4 << 20)
+    command = ["xz", "-0", "--threads=2", "--block-size=64KiB", "--stdout"]
+    path.write_bytes(subprocess.run(command, input=content, capture_output=True, check=True).stdout)
+    read = b""
+    with DecompressedFile(path) as archive:
+        while chunk := archive.read(1 << 20):
+            read += chunk
+            for xz in xz_processes():
+                for signal_of_the_job in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+                    xz.send_signal(signal_of_the_job)
+    assert read == content
+
+
 def test_an_xz_that_is_killed_says_nothing_about_the_archive(parallel_xz: bytes, tmp_path: Path) -> None:
     path = tmp_path / "a.tar.xz"
     path.write_bytes(parallel_xz)
     with DecompressedFile(path) as archive:
         assert archive.read(10)
         for xz in xz_processes():
-            xz.terminate()  # as scancel does to every process of a job: it does not hear that
             xz.kill()
         with pytest.raises(ArchiveUnreadableError, match="SIGKILL"):
             exhaust(archive)

@@ -29,6 +29,7 @@ MOST_THREADS = 4
 
 _CHUNK_BYTES = 256 << 10
 _SIGNALS_OF_THE_JOB = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_DEAF = 'trap "" INT TERM USR1; exec "$0" "$@"'
 
 
 def is_parallel(beginning: bytes) -> bool:
@@ -52,9 +53,10 @@ class XzProcess:
         threads = min(MOST_THREADS, len(os.sched_getaffinity(0)))
         self._input = path.open("rb")
         # Slurm signals every process of a job to make it drain; what is read until then should still be read well.
-        with _held_back(_SIGNALS_OF_THE_JOB):
+        # xz unblocks what was blocked when it began, but leaves alone what was ignored.
+        with _held_back(_SIGNALS_OF_THE_JOB):  # until the shell ignores them
             self._process = subprocess.Popen(
-                ["xz", "--decompress", "--stdout", f"--threads={threads}"],
+                ["sh", "-c", _DEAF, "xz", "--decompress", "--stdout", f"--threads={threads}"],
                 stdin=self._input,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -6,17 +6,14 @@ once found a mistake are in ``found.json``; they are tried first.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 from lanes import verdicts
-from scenario import ALL_POINTS, Scenario, scenario_of
+from scenario import Scenario, scenario_of
 from trial import Verdict
-
-import audioctl
 
 FOUND = Path(__file__).with_name("found.json")
 
@@ -29,14 +26,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "name" in metafunc.fixturenames:
         first, end = map(int, metafunc.config.getoption("--fault-seeds").split(":"))
         metafunc.parametrize("name", [*found_scenarios(), *map(str, range(first, end))])
-
-
-def test_every_failpoint_is_tried_and_every_place_that_is_tried_is_one() -> None:
-    package = Path(audioctl.__file__).parent
-    calls = re.findall(r'failpoint\(f?"([^"]+)"\)', "".join(path.read_text() for path in package.rglob("*.py")))
-    patterns = [re.sub(r"\\{.*?\\}", ".+", re.escape(call)) for call in calls]
-    assert [point for point in ALL_POINTS if not any(re.fullmatch(pattern, point) for pattern in patterns)] == []
-    assert [one for one in patterns if not any(re.fullmatch(one, point) for point in ALL_POINTS)] == []
 
 
 class Trials:

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from journals import holder_process, started, whole_archive, write_journal
 
 from audioctl.archives import Archive
 from audioctl.cli.submitting import refuse_what_is_under_way
@@ -21,6 +22,8 @@ from audioctl.errors import AlreadySubmittedError
 from audioctl.executors.base import Submitted
 from audioctl.executors.local import LocalExecutor, job_id, read_ended
 from audioctl.ledger.events import ArchiveFile
+from audioctl.ledger.journal import journal_path
+from audioctl.ledger.lease import lease_path
 from audioctl.ledger.queries import ArchiveStatus, BatchCounts
 from audioctl.runs import CONFIG_FILE, JOB_SCRIPT, Run, log_path, read_run, run_folder, runs_of_day
 from audioctl.settings import Paths, Settings
@@ -230,6 +233,16 @@ def test_resuming_a_done_day_has_nothing_to_do(project: Path) -> None:
         result = audioctl(project, "resume", *arguments)
         assert (result.returncode, result.stdout) == (0, "")
         assert "Nothing is left to do" in result.stderr
+
+
+def test_resuming_tells_what_is_under_way_from_what_is_done(tmp_path: Path) -> None:
+    state = tmp_path / "audioctl-state"
+    write_journal(state, "12_30", [started()])
+    write_journal(state, "12_40", whole_archive())
+    with holder_process(lease_path(journal_path(state, DAY, "12_30"))):
+        result = audioctl(tmp_path, "resume", DAY)
+    assert (result.returncode, result.stdout) == (0, "")
+    assert result.stderr == "Nothing to submit: 1 archives are under way.\n"
 
 
 def test_submitting_a_done_day_again_leaves_all_alone(project: Path) -> None:

@@ -152,7 +152,7 @@ def resume(
         if to_do:
             runs = submit(to_do + to_tell, settings, max_concurrent, dry_run=dry_run, as_json=as_json)
     if not to_do:
-        note("Nothing is left to do." if not to_tell else "Nothing can be done now:")
+        note("Nothing can be done now:" if to_tell else _nothing_to_do(decisions))
         if as_json:
             print_json({"schema": JSON_SCHEMA, "runs": [], "archives": []})
         elif to_tell:
@@ -161,6 +161,11 @@ def resume(
             raise typer.Exit(ExitCode.LOOK)
     elif wait and not dry_run:
         raise typer.Exit(wait_for(runs, settings))
+
+
+def _nothing_to_do(decisions: Sequence[Decision]) -> str:
+    under_way = sum(decision.live_job_id is not None for decision in decisions)
+    return f"Nothing to submit: {under_way} archives are under way." if under_way else "Nothing is left to do."
 
 
 def _days_with_something_to_do(settings: Settings) -> list[str]:

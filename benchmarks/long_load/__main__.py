@@ -2,7 +2,8 @@
 
 Everything is real (the command, its supervisor, its jobs and their processes, rsync over sshd, PostgreSQL, decoding,
 encoding) but the recogniser: a stand-in that takes a fixed time for each second of audio, as a GPU would, and hears
-the number that each clip says. Whenever nothing runs and something is left to do, ``audioctl resume`` is called.
+the number that each clip says. Whenever no supervisor lives and something is left to do, ``audioctl resume`` is called;
+jobs that outlived theirs share the GPUs (two) with those that come.
 
 The day is worked on twice, in parts that take turns: with faults, and, as another day, without. Printed are the ratio
 of their throughputs (which means something while the processors are not all busy: the recogniser has to be what bounds)

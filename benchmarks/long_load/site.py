@@ -37,9 +37,11 @@ class Site:
         """``cost`` is how many seconds the recogniser takes for a second of audio."""
         self.folder = folder
         self.state, self.scratch, self.storage = folder / "state", folder / "scratch", folder / "storage"
-        self.temporary = folder / "tmp"
-        for made in (self.scratch, self.temporary):
+        self.temporary, self._gpus = folder / "tmp", folder / "gpus"
+        for made in (self.scratch, self.temporary, self._gpus):
             made.mkdir()
+        for number in range(MAX_CONCURRENT):
+            (self._gpus / str(number)).touch()
         self.sshd = Sshd(folder / "sshd")
         self.postgres = PostgresServer()
         self.database = ""
@@ -117,6 +119,7 @@ class Site:
             "DB_CREDS": self.database,
             "PYTHONPATH": os.pathsep.join(path),
             "STAND_IN_COST": str(self._cost),
+            "STAND_IN_GPUS": str(self._gpus),
             "TMPDIR": str(self.temporary),
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import shutil
 import traceback
@@ -44,13 +45,14 @@ def verdicts(scenarios: Sequence[tuple[str, Scenario]], folder: Path, lanes: int
 
 def _serve(pipe: Connection, folder: Path) -> None:
     with Servers(folder / "servers") as servers:
-        while True:
+        for number in itertools.count():
             try:
                 name, scenario = pipe.recv()
             except EOFError:
                 break
             try:
-                verdict = try_out(scenario, folder / name, servers)
+                # Short, because paths at the destination have to fit into the database.
+                verdict = try_out(scenario, folder / f"{number}-{name:.8}", servers)
             except Exception:
                 verdict = Verdict(scenario, complaints=[f"the trial itself failed: {traceback.format_exc()}"])
             pipe.send((name, verdict))

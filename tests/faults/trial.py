@@ -133,11 +133,11 @@ class Trial:
     def _recover(self) -> None:
         for _ in range(_RECOVERIES):
             process = self._start(self._environment())
-            self._end(process)
+            told = self._end(process)
             wait_until(lambda: not self._processes(), "all processes to end")
             if process.returncode == ExitCode.DONE:
                 return
-        self._complaints.append(f"after {_RECOVERIES} recoveries the exit code is {process.returncode}")
+        self._complaints.append(f"after {_RECOVERIES} recoveries the exit code is {process.returncode}: {told}")
 
     def _start(self, environment: dict[str, str]) -> subprocess.Popen[str]:
         workspace = self._workspace
@@ -150,12 +150,14 @@ class Trial:
         is_known = any((self._workspace.state / "runs").glob(f"{DAY}/[!.]*"))
         return ["resume", DAY, "--wait"] if is_known else ["submit-day", DAY, "--wait"]
 
-    def _end(self, process: subprocess.Popen[str]) -> None:
+    def _end(self, process: subprocess.Popen[str]) -> str:
+        """What it said on standard error."""
         stdout, stderr = process.communicate(timeout=PATIENCE_SECONDS)
         logs = [path.read_text() for path in (self._workspace.state / "runs").rglob("*.log")]
         for text in (stdout, stderr, *logs):
             if "Traceback" in text:
                 self._complaints.append(f"a traceback: {text}")
+        return stderr
 
     def _environment(self) -> dict[str, str]:
         return {CREDENTIALS_VARIABLE: self._servers.database} if self._scenario.database else {}

@@ -17,11 +17,15 @@ from audioctl.configuration import is_remote
 from audioctl.errors import ConfigurationError
 from audioctl.executors.slurm import FINISH, job_name, part_and_task
 from audioctl.runs import log_path
-from audioctl.settings import Container, Settings
+from audioctl.settings import Container, Settings, Slurm
+
+DOCTOR = "doctor"
+"""The part that checks a node."""
 
 JOB_TEMPLATE = "job.sh.j2"
 ARRAY_TEMPLATE = "array.sbatch.j2"
 FINISH_TEMPLATE = "finish.sbatch.j2"
+DOCTOR_TEMPLATE = "doctor.sbatch.j2"
 
 PASSED_ON = (
     *("PG*", "DB_CREDS", "AUDIOCTL_*", "SLURM_*", "SLURMD_*", "CUDA_*", "NVIDIA_*", "HF_*", "OMP_NUM_THREADS"),
@@ -96,10 +100,7 @@ def render_array(request: ScriptRequest, part: str) -> str:
     archives = [archive for archive in request.archives if part_and_task(archive[2])[0] == part]
     last_task = part_and_task(archives[-1][2])[1]
     options = {
-        "cpus-per-task": str(slurm.cpus_per_task),
-        "gpus": slurm.gpus,
-        "gres": slurm.gres,
-        "mem": slurm.mem,
+        **_resources(slurm),
         "time": slurm.time,
         "array": f"0-{last_task}%{request.max_concurrent}",
         "signal": f"B:USR1@{slurm.drain_seconds}",
@@ -132,6 +133,28 @@ def render_finish(request: ScriptRequest) -> str:
         options=list(_sbatch_options(request, FINISH, options, "finish-%j", slurm.finish_extra)),
         modules=slurm.modules,
     )
+
+
+def render_doctor(request: ScriptRequest, time: str) -> str:
+    """A Slurm job that gets all that a job of an array gets, but for its ``time``, and checks its node.
+
+    It leaves in the folder what ``doctor --json`` printed, as findings.json, and the exit code of the image's own test,
+    as image-test. Of the archives nothing but their folders counts, which are shown inside the image.
+    """
+    slurm = request.settings.slurm
+    options = {**_resources(slurm), "time": time}
+    return _render(
+        DOCTOR_TEMPLATE,
+        request,
+        [],
+        options=list(_sbatch_options(request, DOCTOR, options, "slurm-%j", slurm.extra)),
+        modules=slurm.modules,
+    )
+
+
+def _resources(slurm: Slurm) -> dict[str, str]:
+    """What a job that works on archives gets."""
+    return {"cpus-per-task": str(slurm.cpus_per_task), "gpus": slurm.gpus, "gres": slurm.gres, "mem": slurm.mem}
 
 
 def _sbatch_options(
@@ -201,10 +224,10 @@ def _container_call(request: ScriptRequest) -> ContainerCall | None:
                 f"{name!r} names no variables.", hint='container.environment holds names such as "MY_KEY" or "MY_*".'
             )
     environment = [*PASSED_ON, *container.environment]
-    return ContainerCall(container.image, _runtimes(container), container.binds, folders, environment)
+    return ContainerCall(container.image, container_runtimes(container), container.binds, folders, environment)
 
 
-def _runtimes(container: Container) -> list[str]:
+def container_runtimes(container: Container) -> list[str]:
     return ["apptainer", "singularity"] if container.runtime == "auto" else [container.runtime]
 
 

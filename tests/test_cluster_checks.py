@@ -13,9 +13,12 @@ from cluster_day import ClusterDay
 from clusters import cluster_folder
 from slurm import Cluster
 
-from audioctl.cluster_checks import examine_cluster, file_system, shared, time_limit_seconds
-from audioctl.doctor import examine
-from audioctl.findings import Finding, Verdict
+from audioctl.doctor.cluster import examine_cluster
+from audioctl.doctor.examination import examine
+from audioctl.doctor.findings import Finding, Verdict
+from audioctl.doctor.folders import shared
+from audioctl.doctor.mounts import mount_of
+from audioctl.executors.slurm_partitions import time_limit_seconds
 from audioctl.settings import Container, Paths, Settings, Slurm, Submit, Transcribe, Upload
 
 SMALL: dict[str, Any] = {
@@ -251,7 +254,9 @@ def test_time_limits_are_read_as_slurm_reads_them(text: str, seconds: float | No
     ],
 )
 def test_the_kind_of_a_file_system_is_that_of_the_nearest_mount(folder: str, kind: str) -> None:
-    assert file_system(Path(folder), MOUNTS) == kind
+    mount = mount_of(Path(folder), MOUNTS)
+    assert mount is not None
+    assert mount.kind == kind
 
 
 def test_folders_that_the_nodes_may_not_see_are_named() -> None:
@@ -282,14 +287,14 @@ def submitting(tmp_path: Path, **sections: Any) -> dict[str, Finding]:
 
 @pytest.fixture
 def without_audio(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("audioctl.doctor.WORKER_MODULES", ("no_such_module",))
+    monkeypatch.setattr("audioctl.doctor.machine.requires", lambda _: ["no-such-package>=1; extra == 'worker'"])
 
 
 @pytest.mark.usefixtures("without_audio")
 def test_jobs_run_the_python_that_submits_them_and_need_its_audio_libraries(tmp_path: Path) -> None:
     worker = submitting(tmp_path)["worker"]
     assert worker.verdict is Verdict.BAD
-    assert "no_such_module missing" in worker.message
+    assert "no-such-package is missing" in worker.message
 
 
 @pytest.mark.usefixtures("without_audio")

@@ -25,6 +25,18 @@ class Finding(msgspec.Struct, frozen=True):
     hint: str | None = None
 
 
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """All that was found on one machine, as ``doctor --json`` prints it.
+
+    ``clock_ahead_seconds`` is how far its clock is ahead of the file server's of the state folder, where that is known.
+    """
+
+    schema: int = 1
+    machine: str
+    findings: list[Finding]
+    clock_ahead_seconds: float | None = None
+
+
 def check(name: str, look: Callable[[], Finding | str]) -> Finding:
     """What ``look`` finds: an error is bad, and words alone are good."""
     try:

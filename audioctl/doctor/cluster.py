@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from audioctl.configuration import freeze, is_remote
+from audioctl.configuration import freeze
+from audioctl.doctor.findings import Finding, Verdict, check
+from audioctl.doctor.folders import shared
+from audioctl.doctor.mounts import read_mounts
 from audioctl.errors import SchedulerError
 from audioctl.executors.slurm import SlurmExecutor
-from audioctl.executors.slurm_commands import slurm, table
+from audioctl.executors.slurm_commands import slurm
 from audioctl.executors.slurm_jobs import NO_ACCOUNTING
-from audioctl.findings import Finding, Verdict, check
+from audioctl.executors.slurm_partitions import Partition, known_partitions, time_limit_seconds
 from audioctl.settings import Settings
 from audioctl.templates import ScriptRequest
 
@@ -23,43 +23,15 @@ _PROGRAMS = ("sbatch", "squeue", "scancel", "scontrol", "sinfo")
 _ASK_FOR_GPUS = ("--gpus", "--gres", "-G")
 """What an option of ``slurm.extra`` begins with that does the same as slurm.gpus or slurm.gres."""
 
-_OF_ONE_MACHINE = {"btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "ramfs", "tmpfs", "xfs", "zfs"}
-"""File systems that are not shared by themselves, as the kernel names them."""
-
 _SIGNAL_SECONDS = 30
 """By which Slurm may send the signal before the time limit too early: it looks only so often (PERIODIC_TIMEOUT)."""
-
-_COLUMNS = {"PARTITION": "%P", "AVAIL": "%a", "TIMELIMIT": "%l", "NODES(A/I/O/T)": "%F"}
-"""Of sinfo."""
-
-_TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<clock>\d+(?::\d+){0,2})", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class _Partition:
-    name: str
-    state: str
-    """``up``, ``down`` (jobs wait), or another in which it takes none."""
-    limit_seconds: float
-    busy_nodes: str
-    idle_nodes: str
-
-    @property
-    def works(self) -> bool:
-        return self.state == "up" and (self.busy_nodes, self.idle_nodes) != ("0", "0")
-
-    def __str__(self) -> str:
-        if self.works:
-            return f"{self.name} is up, with {self.idle_nodes} idle and {self.busy_nodes} busy nodes"
-        return f"{self.name} is {self.state}" if self.state != "up" else f"{self.name} has no node that works"
 
 
 def examine_cluster(settings: Settings) -> Iterator[Finding]:
     """One finding a check, the quick ones first. Nothing is submitted; ``sbatch --test-only`` uses up two job ids."""
     yield check("gpus", lambda: _gpus(settings))
     yield check("time", lambda: _time(settings))
-    mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="surrogateescape")
-    yield check("shared", lambda: shared(settings, mounts))
+    yield check("shared", lambda: shared(settings, read_mounts()))
     try:
         config = _controller()
     except SchedulerError as error:
@@ -73,56 +45,6 @@ def examine_cluster(settings: Settings) -> Iterator[Finding]:
     if partition.verdict is Verdict.GOOD:  # or Slurm's words would be about nothing else
         yield check("submission", lambda: _submission(settings))
     yield check("accounting", lambda: _accounting(config))
-
-
-def time_limit_seconds(text: str) -> float | None:
-    """A time limit as sbatch takes it and sinfo prints it: ``90``, ``02:00:00``, ``1-12``, ``infinite``...
-
-    ``None`` for anything else.
-    """
-    if text.lower() in ("infinite", "unlimited"):
-        return math.inf
-    match = _TIME.fullmatch(text)
-    if match is None:
-        return None
-    fields = [int(field) for field in match["clock"].split(":")]
-    # One or two fields are minutes and seconds, but behind days they begin with hours.
-    hours_first = match["days"] is not None or len(fields) == 3
-    hours, minutes, seconds = ([*fields, 0, 0] if hours_first else [0, *fields, 0])[:3]
-    total = ((int(match["days"] or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
-    return total or math.inf
-
-
-def file_system(folder: Path, mounts: str) -> str | None:
-    """The kind of file system that holds ``folder``, an absolute path, where ``mounts`` is as /proc/self/mounts."""
-    fields = (line.split(" ") for line in mounts.splitlines())
-    # Of several mounts at one place, the last hides the others.
-    kinds = {_unescape(place): kind for _, place, kind, *_ in fields}
-    return next((kinds[f"{place}"] for place in (folder, *folder.parents) if f"{place}" in kinds), None)
-
-
-def shared(settings: Settings, mounts: str) -> Finding | str:
-    """Whether the folders that submitting and working machines both use may be seen by both."""
-    folders = {
-        "paths.state_dir": settings.paths.state_dir,
-        "paths.archives": settings.paths.archives.partition("{")[0],
-        "paths.models": settings.paths.models,
-        "upload.destination": settings.upload.destination,
-    }
-    local = []
-    for setting, folder in folders.items():
-        if folder and not is_remote(folder):
-            kind = file_system(Path(folder).expanduser().resolve(), mounts)
-            if kind in _OF_ONE_MACHINE:
-                local.append(f"{setting} ({kind})")
-    if not local:
-        return "The folders of the settings are not on file systems of this machine alone."
-    return Finding(
-        "shared",
-        Verdict.LOOK,
-        f"The nodes may not have what is on a file system of this machine: {', '.join(local)}.",
-        "Jobs need these folders under the same names: choose ones on a shared disk, unless this machine exports them.",
-    )
 
 
 def _gpus(settings: Settings) -> Finding | str:
@@ -166,7 +88,7 @@ def _controller() -> dict[str, str]:
 
 
 def _partitions(settings: Settings) -> Finding | str:
-    own, known = settings.slurm, _known_partitions()
+    own, known = settings.slurm, known_partitions()
     found = [_look_at_partition(known, "slurm.partition", own.partition, "slurm.time", own.time)]
     if own.finish_partition:
         finishing = ("slurm.finish_partition", own.finish_partition, "slurm.finish_time", own.finish_time)
@@ -174,21 +96,8 @@ def _partitions(settings: Settings) -> Finding | str:
     return next((one for one in found if isinstance(one, Finding)), " ".join(map(str, found)))
 
 
-def _known_partitions() -> dict[str, _Partition]:
-    """By name; under the empty one is that which Slurm takes where none is named."""
-    known = {}
-    for row in table(slurm("sinfo", "--all", f"--format={'|'.join(_COLUMNS.values())}"), list(_COLUMNS)):
-        name = row["PARTITION"].removesuffix("*")
-        busy, idle, *_ = row["NODES(A/I/O/T)"].split("/")
-        limit = time_limit_seconds(row["TIMELIMIT"])
-        known[name] = _Partition(name, row["AVAIL"], math.inf if limit is None else limit, busy, idle)
-        if name != row["PARTITION"]:
-            known[""] = known[name]
-    return known
-
-
 def _look_at_partition(
-    known: Mapping[str, _Partition], setting: str, value: str, time_setting: str, time: str
+    known: Mapping[str, Partition], setting: str, value: str, time_setting: str, time: str
 ) -> Finding | str:
     """``value`` may name several: a job begins in the first that can take it."""
     missing = [name for name in value.split(",") if name not in known]
@@ -254,8 +163,3 @@ def _accounting(config: Mapping[str, str]) -> Finding | str:
             )
         return Finding("accounting", Verdict.LOOK, f"Why jobs ended may stay unknown. {error.message}", error.hint)
     return "sacct tells why jobs ended."
-
-
-def _unescape(place: str) -> str:
-    """As the kernel writes blanks and backslashes in /proc/self/mounts."""
-    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), place)

@@ -1,0 +1,1 @@
+"""``audioctl doctor``: checking everything a job needs, before a job needs it."""

@@ -2,7 +2,9 @@
 
 import inspect
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 
 from audioctl.setting_values import toml_value, wanted
 from audioctl.settings import KEYS, Key, section_types
@@ -54,17 +56,29 @@ An unknown section, key or `AUDIOCTL_…__…` variable is an error that names t
 """
 
 
-def example_toml() -> str:
-    """A complete ``audioctl.toml`` in which every key is explained and commented out."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is known of one key at this site: a ``value`` for it, or None to leave it, and a ``remark`` for people."""
+
+    value: object = None
+    remark: str = ""
+
+
+_NOTHING = Found()
+
+
+def example_toml(found: Mapping[str, Found] = MappingProxyType({})) -> str:
+    """A complete ``audioctl.toml`` in which every key is explained, and commented out but for the values ``found``, by
+    dotted key."""
     lines = [_EXAMPLE_HEAD]
     for section, keys in _sections():
         lines += [*_comment(section_description(section)), f"[{section}]", ""]
         for key in keys:
-            lines += [
-                *_comment(_explanation(key)),
-                f"# {key.name} = {toml_value(key, key.default)}",
-                "",
-            ]
+            here = found.get(key.dotted, _NOTHING)
+            value = key.default if here.value is None else here.value
+            line = f"{key.name} = {toml_value(key, value)}"
+            lines += [*_comment(_explanation(key)), *_comment(here.remark)]
+            lines += [line if here.value is not None else f"# {line}", ""]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _TOGETHER = {
     "cluster": (
         "test_cluster_checks.py",
+        "test_init.py",
+        "test_on_node.py",
         "test_logs.py",
         "test_slurm_day.py",
         "test_slurm_fixture.py",

@@ -17,8 +17,8 @@ from audioctl.doctor.cluster import examine_cluster
 from audioctl.doctor.examination import examine
 from audioctl.doctor.findings import Finding, Verdict
 from audioctl.doctor.folders import shared
-from audioctl.doctor.mounts import mount_of
 from audioctl.executors.slurm_partitions import time_limit_seconds
+from audioctl.mounts import mount_of
 from audioctl.settings import Container, Paths, Settings, Slurm, Submit, Transcribe, Upload
 
 SMALL: dict[str, Any] = {

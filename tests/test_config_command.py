@@ -1,6 +1,5 @@
-"""``audioctl init`` and ``audioctl config``."""
+"""``audioctl config``."""
 
-import contextlib
 import json
 import os
 import re
@@ -11,15 +10,14 @@ from pathlib import Path
 
 import pytest
 import typer
-from configurations import load, write
+from configurations import write
+from terminals import read_terminal
 from typer.testing import CliRunner, Result
 
 from audioctl.cli.config import register
 from audioctl.cli.context import CliContext
 from audioctl.configuration import config_files
-from audioctl.errors import ConfigurationError
-from audioctl.settings import KEYS, Settings
-from audioctl.settings_reference import example_toml
+from audioctl.settings import KEYS
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -28,54 +26,6 @@ def run(*arguments: str, config_file: Path | None = None) -> Result:
     app = typer.Typer()
     register(app)
     return CliRunner().invoke(app, arguments, obj=CliContext(config_file), catch_exceptions=True)
-
-
-def read_terminal(descriptor: int) -> str:
-    """All that is printed on a pseudo-terminal until its other end is closed, without colours."""
-    output = b""
-    with contextlib.suppress(OSError):  # EIO is its way to say the end
-        while chunk := os.read(descriptor, 65536):
-            output += chunk
-    os.close(descriptor)
-    return re.sub(r"\x1b\[[\d;]*m", "", output.decode())
-
-
-def test_init_writes_a_file_that_changes_nothing(folder: Path) -> None:
-    done = run("init")
-
-    assert done.exit_code == 0
-    assert (done.stdout, done.stderr) == (
-        "",
-        "Wrote audioctl.toml. Nothing in it needs to be changed to begin with.\n",
-    )
-    assert (folder / "audioctl.toml").read_text() == example_toml()
-    assert load().settings == Settings()
-
-
-def test_init_keeps_a_file_that_exists_unless_forced(folder: Path) -> None:
-    existing = write(folder / "audioctl.toml", "mine")
-
-    refused = run("init")
-    assert isinstance(refused.exception, ConfigurationError)
-    assert refused.exception.message == "audioctl.toml exists already."
-    assert existing.read_text() == "mine"
-
-    assert run("init", "--force").exit_code == 0
-    assert existing.read_text() == example_toml()
-
-
-def test_init_can_show_what_it_would_write(folder: Path) -> None:
-    done = run("init", "--dry-run")
-
-    assert done.stdout == example_toml()
-    assert list(folder.iterdir()) == []
-
-
-def test_init_in_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    failed = run("init", config_file=tmp_path / "none" / "config.toml")
-
-    assert isinstance(failed.exception, ConfigurationError)
-    assert "cannot be written: No such file or directory" in failed.exception.message
 
 
 def test_show_prints_lines_that_are_toml(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,12 @@ from pathlib import Path
 import psycopg
 import pytest
 from databases import DAY, clip
+from sshd import Sshd
+from terminals import read_terminal
+from uploads import Target, ssh_target
 
 from audioctl.database.rows import store_batch
+from audioctl.storage.login import try_login
 
 SLOT = "12_30"
 
@@ -49,6 +54,74 @@ def test_what_a_job_would_fail_on_is_bad_and_says_what_to_do(tmp_path: Path) -> 
     assert any(line.startswith("bad") and "destination" in line for line in lines)
     assert any(line.startswith("bad") and "model" in line and "none" in line for line in lines)
     assert "A job would fail here" in result.stderr
+
+
+def settings_for(target: Target) -> str:
+    return f"""
+[upload]
+destination = "{target.destination}"
+ssh_key = "{target.ssh_key}"
+ssh_options = {json.dumps(list(target.ssh_options))}
+[transcribe]
+model = "bundled"
+device = "cpu"
+"""
+
+
+def test_a_server_is_told_with_its_keys_and_the_versions_of_rsync(sshd: Sshd, tmp_path: Path) -> None:
+    (tmp_path / "audioctl.toml").write_text(settings_for(ssh_target(sshd, tmp_path / "store")))
+    result = audioctl("doctor", "--json", cwd=tmp_path)
+    said = {finding["check"]: finding["message"] for finding in json.loads(result.stdout)["findings"]}
+    assert re.search(rf"takes the key {sshd.client_key} ED25519 SHA256:", said["ssh"])
+    assert "the host key that is known: ssh-ed25519 SHA256:" in said["host key"]
+    assert re.fullmatch(rf"rsync [\d.]+ here; [\d.]+ on {sshd.login}\.", said["rsync"])
+    assert said["destination"].endswith("takes files and gives them back.")
+
+
+def test_a_server_that_is_not_known_is_told_with_what_to_type(sshd: Sshd, tmp_path: Path) -> None:
+    (tmp_path / "audioctl.toml").write_text(settings_for(ssh_target(sshd, tmp_path / "store")))
+    sshd.known_hosts.write_text("")
+    result = audioctl("doctor", "--json", cwd=tmp_path)
+    found = {finding["check"]: finding for finding in json.loads(result.stdout)["findings"]}
+    assert found["ssh"]["verdict"] == "bad"
+    assert "is not known here" in found["ssh"]["message"]
+    assert f"`ssh -i {sshd.client_key} -o Port={sshd.port} " in found["ssh"]["hint"]
+    assert "destination" not in found  # it would say the same again
+
+
+def test_a_server_that_lets_only_transfers_run_does_not_tell_its_rsync(tmp_path: Path) -> None:
+    with Sshd(tmp_path / "sshd") as server:
+        key = server.client_key.with_suffix(".pub")
+        key.write_text(f'command="echo not allowed; exit 1" {key.read_text()}')
+        target = ssh_target(server, tmp_path / "store")
+        login = try_login(target.destination, ssh_key=target.ssh_key, ssh_options=target.ssh_options)
+    assert login.rsync_version is None
+    assert login.key.startswith(f"{server.client_key} ")
+
+
+def test_on_a_terminal_words_keep_to_their_column(tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "audioctl", "doctor", "--model", "./none", "--device", "cpu"],
+        cwd=tmp_path,
+        env={**os.environ, "COLUMNS": "80", "TERM": "xterm"},
+        stdout=theirs,
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(theirs)
+    lines = read_terminal(ours).splitlines()
+    assert process.wait() == 4
+    # A path is not broken: it is there to be copied.
+    assert [line for line in lines if len(line) > 80 and " " in line[19:]] == []
+    assert len(lines) > 12
+    assert all(line[:6].strip() in ("good", "look", "bad", "") for line in lines)
+
+
+def test_where_jobs_run_here_this_machine_is_the_node(tmp_path: Path) -> None:
+    result = audioctl("doctor", "--on-node", "--model", "bundled", "--device", "cpu", cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    assert "it is the node" in result.stderr
+    assert "The bundled model heard" in result.stdout
 
 
 @pytest.mark.usefixtures("database")

@@ -3,12 +3,30 @@ stand-in for apptainer enters that root with exactly what the scripts ask for.""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from cluster_day import DAY, ClusterDay
 from container_image import install_stand_in
 from slurm import Cluster
+
+
+def test_a_node_is_checked_inside_the_image_and_the_image_by_its_own_test(
+    idle_cluster: Cluster, tmp_path: Path, container_image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day = ClusterDay(idle_cluster, tmp_path / "a day", ["00_00"])
+    day.configure("container", image=str(container_image))
+    path = f"{install_stand_in(tmp_path)}:{idle_cluster.environment['PATH']}"
+    monkeypatch.setattr(type(idle_cluster), "environment", {**idle_cluster.environment, "PATH": path})
+
+    printed = day.run("doctor", "--on-node", "--json").stdout
+
+    found = {finding["check"]: finding for finding in json.loads(printed)["findings"]}
+    assert found["image"]["message"] == f"{container_image} can be run, and passes its own test."
+    assert "/opt/audioctl/bin/python3" in found["python"]["message"]
+    assert "The bundled model heard" in found["model"]["message"]
+    assert {found[name]["verdict"] for name in ("archives", "state", "destination", "scratch")} == {"good"}
 
 
 @pytest.mark.parametrize("runtime", ["apptainer", "singularity"])

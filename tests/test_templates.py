@@ -19,6 +19,7 @@ from audioctl.settings import Container, Paths, Settings, Slurm, Transcribe, Upl
 from audioctl.templates import (
     ScriptRequest,
     render_array,
+    render_doctor,
     render_finish,
     render_job,
     templates_path,
@@ -75,8 +76,12 @@ def render_first_array(request: ScriptRequest) -> str:
     return render_array(request, "0")
 
 
-ALL_SCRIPTS: list[Renderer] = [render_job, render_first_array, render_finish]
-SLURM_SCRIPTS: list[Renderer] = [render_first_array, render_finish]
+def render_short_check(request: ScriptRequest) -> str:
+    return render_doctor(request, "00:10:00")
+
+
+ALL_SCRIPTS: list[Renderer] = [render_job, render_first_array, render_finish, render_short_check]
+SLURM_SCRIPTS: list[Renderer] = [render_first_array, render_finish, render_short_check]
 
 
 def request_with(settings: Settings = PLAIN) -> ScriptRequest:
@@ -103,6 +108,7 @@ def request_with(settings: Settings = PLAIN) -> ScriptRequest:
         ("array.sbatch", render_first_array, PLAIN),
         ("container.sbatch", render_first_array, EVERYTHING),
         ("finish.sbatch", render_finish, EVERYTHING),
+        ("doctor.sbatch", render_short_check, EVERYTHING),
     ],
 )
 def test_the_script_is_as_expected(
@@ -247,6 +253,7 @@ def test_our_templates_are_found() -> None:
     assert {path.name for path in templates_path().iterdir()} == {
         "array.sbatch.j2",
         "base.sh.j2",
+        "doctor.sbatch.j2",
         "finish.sbatch.j2",
         "job.sh.j2",
     }

@@ -21,6 +21,7 @@ from audioctl.cli import (
     doctor,
     export,
     finish,
+    init,
     ledger,
     logs,
     model,
@@ -43,7 +44,23 @@ _EPILOG = (
 
 
 _GROUPS = (
-    *(submit, process, status, cancel, logs, export, search, verify, clean, doctor, model, config, database, ledger),
+    *(
+        submit,
+        process,
+        status,
+        cancel,
+        logs,
+        export,
+        search,
+        verify,
+        clean,
+        doctor,
+        init,
+        model,
+        config,
+        database,
+        ledger,
+    ),
     *(tune, demo, finish),
 )
 """In the order of the help."""

@@ -1,4 +1,4 @@
-"""``audioctl init`` and ``audioctl config``."""
+"""``audioctl config``."""
 
 import os
 import sys
@@ -9,12 +9,11 @@ import msgspec
 import typer
 
 from audioctl.cli.context import CliContext
-from audioctl.cli.output import Column, note, print_json, print_line, print_table, printable
-from audioctl.configuration import PROJECT_FILE, LoadedSettings, config_files, load_settings
-from audioctl.errors import ConfigurationError
+from audioctl.cli.output import Column, print_json, print_line, print_table, printable
+from audioctl.configuration import LoadedSettings, config_files, load_settings
 from audioctl.setting_values import toml_value
 from audioctl.settings import KEYS
-from audioctl.settings_reference import example_toml, reference_markdown
+from audioctl.settings_reference import reference_markdown
 
 JSON_SCHEMA = 1
 
@@ -22,35 +21,12 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def register(app: typer.Typer) -> None:
-    """Adds ``init`` and the ``config`` group to the root app."""
-    app.command("init")(init)
+    """Adds the ``config`` group to the root app."""
     group = typer.Typer(help="Show the settings and where they come from.", no_args_is_help=True)
     group.command("show")(show)
     group.command("path")(path)
     group.command("reference")(reference)
     app.add_typer(group, name="config")
-
-
-def init(
-    context: typer.Context,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it exists.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the file, write nothing.")] = False,
-) -> None:
-    """Write an audioctl.toml that explains each setting."""
-    if dry_run:
-        sys.stdout.write(example_toml())
-        return
-    target = _given(context).config_file or Path(PROJECT_FILE)
-    try:
-        with target.open("w" if force else "x", encoding="utf-8") as file:
-            file.write(example_toml())
-    except FileExistsError:
-        raise ConfigurationError(
-            f"{target} exists already.", hint="Write it anew with `audioctl init --force`, which loses what it holds."
-        ) from None
-    except OSError as error:
-        raise ConfigurationError(f"{target} cannot be written: {error.strerror}.") from error
-    note(f"Wrote {target}. Nothing in it needs to be changed to begin with.")
 
 
 def show(

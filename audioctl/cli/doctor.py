@@ -11,7 +11,6 @@ import typer
 from audioctl.cli.arguments import JsonOption
 from audioctl.cli.flags import settings_flags
 from audioctl.cli.output import note, one_line, print_json, print_line
-from audioctl.doctor.examination import examine, submits_jobs
 from audioctl.doctor.findings import Finding, Report, Verdict
 from audioctl.settings import Settings
 from audioctl.states import ExitCode
@@ -45,6 +44,8 @@ def doctor(
     Writes a small test file to the destination, and loads the model to let it hear a sentence. Where jobs are submitted
     to Slurm, asks Slurm instead what it would say to those of a day; nothing is submitted without --on-node.
     """
+    from audioctl.doctor.examination import submits_jobs
+
     through_slurm = on_node and submits_jobs(settings)
     if on_node and not through_slurm:
         note("Jobs run on this machine: it is the node.")
@@ -68,6 +69,7 @@ def doctor(
 
 def _examine_here(settings: Settings, *, as_json: bool) -> Report:
     """Each finding is printed as soon as it is there: some take a while."""
+    from audioctl.doctor.examination import examine
     from audioctl.doctor.folders import clock_ahead_seconds
     from audioctl.node import node_name
 

@@ -9,12 +9,12 @@ from tempfile import TemporaryDirectory
 from audioctl.configuration import freeze
 from audioctl.doctor.findings import Finding, Verdict, check
 from audioctl.doctor.folders import shared
-from audioctl.doctor.mounts import read_mounts
 from audioctl.errors import SchedulerError
 from audioctl.executors.slurm import SlurmExecutor
 from audioctl.executors.slurm_commands import slurm
 from audioctl.executors.slurm_jobs import NO_ACCOUNTING
 from audioctl.executors.slurm_partitions import Partition, known_partitions, time_limit_seconds
+from audioctl.mounts import read_mounts
 from audioctl.settings import Settings
 from audioctl.templates import ScriptRequest
 
@@ -88,7 +88,7 @@ def _controller() -> dict[str, str]:
 
 
 def _partitions(settings: Settings) -> Finding | str:
-    own, known = settings.slurm, known_partitions()
+    own, known = settings.slurm, known_partitions("--all")
     found = [_look_at_partition(known, "slurm.partition", own.partition, "slurm.time", own.time)]
     if own.finish_partition:
         finishing = ("slurm.finish_partition", own.finish_partition, "slurm.finish_time", own.finish_time)

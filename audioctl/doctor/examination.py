@@ -8,7 +8,7 @@ from pathlib import Path
 
 from audioctl.doctor import folders, machine
 from audioctl.doctor.findings import Finding, Verdict, check
-from audioctl.doctor.mounts import read_mounts
+from audioctl.mounts import read_mounts
 from audioctl.settings import Settings
 
 EXTRA = "worker"

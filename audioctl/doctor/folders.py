@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import mmap
 import os
 import secrets
 import shutil
@@ -13,8 +12,8 @@ from tempfile import TemporaryFile
 
 from audioctl.configuration import is_remote
 from audioctl.doctor.findings import Finding, Verdict
-from audioctl.doctor.mounts import IN_MEMORY, OF_ONE_MACHINE, advice_for_state, mount_of
 from audioctl.errors import AudioctlError, ScratchError
+from audioctl.mounts import IN_MEMORY, OF_ONE_MACHINE, advice_for_state, mount_of
 from audioctl.permissions import make_folder
 from audioctl.settings import Settings
 
@@ -146,11 +145,11 @@ def scratch(setting: str, mounts: str) -> Finding | str:
 
 def write_and_read_speed(folder: Path, size_bytes: int) -> tuple[float, float]:
     """MB/s, to the disk and back, by a file of ``size_bytes`` or what 3 s are enough for. Raises OSError."""
-    block = mmap.mmap(-1, _BLOCK_BYTES)  # aligned, as writing past the cache may need it
-    block.write(os.urandom(_BLOCK_BYTES))  # a disk that compresses must not gain by zeros
+    # A disk that compresses must not gain by zeros.
+    block = bytearray(os.urandom(max(1, min(_BLOCK_BYTES, size_bytes))))
     with TemporaryFile(dir=folder, buffering=0) as file:
         begun, written = time.monotonic(), 0
-        while written < max(size_bytes, _BLOCK_BYTES) and time.monotonic() < begun + _TRIAL_SECONDS:
+        while written < size_bytes and time.monotonic() < begun + _TRIAL_SECONDS:
             written += file.write(block)
             os.fdatasync(file.fileno())
         write_seconds = time.monotonic() - begun

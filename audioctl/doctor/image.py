@@ -57,10 +57,10 @@ def image(container: Container) -> Finding | str:
             f"The test of {container.image} was not through after {_TEST_SECONDS} s.",
             f"Type `{Path(runtime).name} test --nv {container.image}` by hand, or `audioctl doctor --on-node`.",
         )
-    return tested(container.image, done.returncode, done.stdout)
+    return verdict_of_test(container.image, done.returncode, done.stdout)
 
 
-def tested(image: str, exit_code: int, output: str) -> Finding | str:
+def verdict_of_test(image: str, exit_code: int, output: str) -> Finding | str:
     """What came of ``apptainer test``."""
     if exit_code == 0:
         return f"{image} can be run, and passes its own test."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ import msgspec
 from audioctl.configuration import dump_toml, freeze
 from audioctl.doctor.findings import Finding, Report, Verdict, check
 from audioctl.doctor.folders import clock_ahead_seconds, compare_clocks
-from audioctl.doctor.image import tested
+from audioctl.doctor.image import verdict_of_test
 from audioctl.errors import LedgerError, SchedulerError
 from audioctl.executors.slurm_commands import SUBMISSION_TIMEOUT_SECONDS, slurm, table
 from audioctl.executors.slurm_partitions import time_limit_seconds
@@ -112,31 +112,34 @@ def _wait(number: str, say: Callable[[str], None]) -> _End:
     """Until the job has ended."""
     told = ""
     while True:
-        words = ""
         try:
-            rows = list(
-                table(
-                    slurm("squeue", "--states=all", f"--jobs={number}", f"--format={'|'.join(_SQUEUE.values())}"),
-                    list(_SQUEUE),
-                )
-            )
-            state, node = (rows[0]["STATE"], rows[0]["NODELIST"]) if rows else (None, "")
-            phase = phase_of(state) if state else JobPhase.GONE
-            if phase in (JobPhase.GONE, JobPhase.CANCELLED):
-                return _End(state, node)
-            if phase is JobPhase.WAITING:
-                reason = why_waiting(rows[0]["REASON"])
-                words = f"Job {number} waits in the queue{f' ({reason})' if reason else ''}; Ctrl-C cancels it."
-            else:
-                words = f"Job {number} checks {node or 'its node'}."
+            row = _ask_squeue(number)
         except SchedulerError as error:
-            if "Invalid job id" in error.message:
-                return _End(None, "")
             words = f"What job {number} does is not known now. {error.message}"
+        else:
+            phase = phase_of(row["STATE"]) if row else JobPhase.GONE
+            if phase in (JobPhase.GONE, JobPhase.CANCELLED):
+                return _End(row.get("STATE"), row.get("NODELIST", ""))
+            words = f"Job {number} checks {row['NODELIST'] or 'its node'}."
+            if phase is JobPhase.WAITING:
+                reason = why_waiting(row["REASON"])
+                words = f"Job {number} waits in the queue{f' ({reason})' if reason else ''}; Ctrl-C cancels it."
         if words != told:
             say(words)
             told = words
         time.sleep(_LOOK_SECONDS)
+
+
+def _ask_squeue(number: str) -> Mapping[str, str]:
+    """Its row, an empty one where squeue has forgotten it. Raises SchedulerError."""
+    columns = "|".join(_SQUEUE.values())
+    try:
+        printed = slurm("squeue", "--states=all", f"--jobs={number}", f"--format={columns}")
+    except SchedulerError as error:
+        if "Invalid job id" in error.message:
+            return {}
+        raise
+    return next(table(printed, list(_SQUEUE)), {})
 
 
 def _read_report(folder: Path, number: str, end: _End) -> Report:
@@ -162,7 +165,7 @@ def _image(folder: Path, frozen: Settings) -> Iterator[Finding]:
     if frozen.container.image:
         code = int((folder / "image-test").read_text())
         output = log_path(folder, "image-test").read_text(errors="replace")
-        yield check("image", lambda: tested(frozen.container.image, code, output))
+        yield check("image", lambda: verdict_of_test(frozen.container.image, code, output))
 
 
 def _clocks(state_dir: Path, report: Report) -> Iterator[Finding]:

@@ -78,11 +78,14 @@ class Accounts:
     qos: list[str]
 
 
-def known_partitions() -> dict[str, Partition]:
-    """By name; under the empty one is that which Slurm takes where none is named. Raises SchedulerError."""
+def known_partitions(*options: str) -> dict[str, Partition]:
+    """By name; under the empty one is that which Slurm takes where none is named. Raises SchedulerError.
+
+    ``options`` of sinfo: ``--all`` has those that are hidden, or not for this user, too.
+    """
     known: dict[str, Partition] = {}
     # A partition has a row for each kind of node in it.
-    for row in table(slurm("sinfo", "--all", f"--format={'|'.join(_SINFO.values())}"), list(_SINFO)):
+    for row in table(slurm("sinfo", *options, f"--format={'|'.join(_SINFO.values())}"), list(_SINFO)):
         name = row["PARTITION"].removesuffix("*")
         is_default = name != row["PARTITION"]
         partition = known.setdefault(name, Partition(name, is_default, row["AVAIL"], row["TIMELIMIT"]))

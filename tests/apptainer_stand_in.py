@@ -76,7 +76,7 @@ def main(name: str, session: Path, arguments: list[str]) -> None:
     command = ["/.singularity.d/test"] if options.action == "test" else options.command
     if not command or not (options.image / ".singularity.d").is_dir():
         fail(f"no image {options.image}, or no command")
-    script = environment_script(name, dict(os.environ), options.cleanenv)
+    script = environment_script(name, options.image, dict(os.environ), options.cleanenv)
     show(options.image, session, [parse_bind(bind) for bind in options.bind])
     enter(session / "root", ["/bin/sh", "-c", script, "sh", *command])
 
@@ -125,7 +125,7 @@ def run_post(image: Path, script: str, shown: list[Path]) -> None:
 # --- the environment ------------------------------------------------------------------------------
 
 
-def environment_script(name: str, host: dict[str, str], clean: bool) -> str:
+def environment_script(name: str, image: Path, host: dict[str, str], clean: bool) -> str:
     """For a shell in the image that has only its defaults: sets everything, then becomes the command.
 
     A variable with a prefix goes before the image's own ``%environment``, and that before one that is passed on;
@@ -144,6 +144,7 @@ def environment_script(name: str, host: dict[str, str], clean: bool) -> str:
     if forced.keys() & {"HOME", "PATH"}:
         fail("HOME and PATH of the image cannot be set from outside in this way")
     lines += [f"export {key}={shlex.quote(value)}" for key, value in forced.items()]
+    lines.append(f"export {name.upper()}_CONTAINER={shlex.quote(str(image))}")
     for key in passed.keys() - forced.keys() - NEVER_PASSED:
         if key.isidentifier() and not key.startswith(("APPTAINER", "SINGULARITY")):
             value = shlex.quote(passed[key])

@@ -216,6 +216,7 @@ def test_a_command_gets_what_the_prefix_names_and_nothing_else(apptainer: Engine
     environment = dict(line.split("=", 1) for line in result.stdout.splitlines())
     assert environment.pop("PATH").startswith("/opt/audioctl/bin:")
     assert environment == {
+        "APPTAINER_CONTAINER": str(apptainer.image),
         "HOME": str(Path.home()),
         "LANG": "C",
         "LC_ALL": "de_DE",

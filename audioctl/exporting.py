@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -11,12 +11,13 @@ from pathlib import Path
 import msgspec
 
 from audioctl.clips import ClipRecord, Segment
-from audioctl.errors import UsageError
+from audioctl.errors import JournalError
 from audioctl.ledger.journal import journal_path
 from audioctl.ledger.transcripts import read_transcripts
-from audioctl.names import storage_path
+from audioctl.names import day_folder, storage_path
 from audioctl.states import ClipState
 from audioctl.storage.destination import parse_destination
+from audioctl.whole_files import written_whole
 
 
 class Format(StrEnum):
@@ -26,6 +27,7 @@ class Format(StrEnum):
     TSV = "tsv"
     SRT = "srt"
     VTT = "vtt"
+    PARQUET = "parquet"
 
 
 SUBTITLES = (Format.SRT, Format.VTT)
@@ -53,25 +55,20 @@ def exported_clips(state_dir: Path, day: str, slots: Iterable[str]) -> Iterator[
 
 
 def render(clips: Iterable[ExportedClip], wanted: Format) -> Iterator[str]:
-    """The document in pieces."""
+    """The document in pieces, for every format that is text."""
     return _RENDERERS[wanted](clips)
 
 
-def write_subtitle_files(clips: Iterable[ExportedClip], wanted: Format, folder: Path) -> int:
-    """A file a clip: ``<folder>/<slot>/<member>.srt``; returns how many. Raises UsageError when it cannot."""
+def write_subtitle_files(clips: Iterable[ExportedClip], wanted: Format, folders: Mapping[str, Path]) -> int:
+    """A file a stored clip: ``<slot>/<member>.srt`` in the folder of its day; returns how many. Raises OSError."""
     count = 0
     for exported in clips:
-        if exported.clip.state is not ClipState.STORED:
-            continue
-        # The storage path is made to be safe and unique; only its ending is different here.
-        name = storage_path(exported.day, exported.slot, exported.clip.member).split("/", 4)[-1]
-        path = folder / f"{name.removesuffix('.opus')}.{wanted.value}"
-        try:
+        if exported.clip.state is ClipState.STORED:
+            path = folders[exported.day] / _subtitle_name(exported, wanted)
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("".join(_subtitles(exported.clip.segments, wanted)), encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"{path} cannot be written: {error.strerror}.") from error
-        count += 1
+            with written_whole(path) as unfinished:
+                unfinished.write_text("".join(_subtitles(exported.clip.segments, wanted)), encoding="utf-8")
+            count += 1
     return count
 
 
@@ -80,6 +77,22 @@ def as_object(exported: ExportedClip) -> dict[str, object]:
     fields = msgspec.to_builtins(exported.clip)
     fields.pop("storage_path")
     return {"day": exported.day, "slot": exported.slot, **fields, "file_path": exported.file_path}
+
+
+def _subtitle_name(exported: ExportedClip, wanted: Format) -> str:
+    """Below the folder of its day, unlike that of any other clip. Raises JournalError for one that would lead out."""
+    member, ending = exported.clip.member, f".{wanted.value}"
+    # The storage path is made to be safe and unique; only its ending is different here.
+    stored = storage_path(exported.day, exported.slot, member).removeprefix(day_folder(exported.day))
+    *folders, file = stored.removesuffix(".opus").split("/")
+    if ".." in folders or "\0" in stored:
+        raise JournalError(
+            f"The journal of {exported.day} {exported.slot} names a stored clip {member!r}, which audioctl never does.",
+            hint=f"`audioctl verify {exported.day}` tells what else is wrong with it.",
+        )
+    # Every file ends so and no folder does, or a.mp3 and a.vtt/b.mp3 would want the same name.
+    folders = [f"{part}~" if part.rstrip("~").endswith(ending) else part for part in folders]
+    return "/".join([*folders, f"{file}{ending}"])
 
 
 def _jsonl(clips: Iterable[ExportedClip]) -> Iterator[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +17,7 @@ from audioctl.days import parse_days, parse_slot
 from audioctl.errors import UsageError
 from audioctl.exporting import SUBTITLES, Format, exported_clips, render, write_subtitle_files
 from audioctl.settings import Settings
+from audioctl.whole_files import written_whole
 
 
 def register(app: typer.Typer) -> None:
@@ -32,31 +35,64 @@ def export(
         typer.Option(
             "--out",
             metavar="PATH",
-            help="A file; for srt and vtt a folder that gets a file a clip. Else standard output.",
+            help="A file; for srt and vtt a folder that gets a file a clip, for parquet one that gets a file a day. "
+            "Else standard output.",
             show_default=False,
         ),
     ] = None,
     slot: SlotsOption = None,
 ) -> None:
-    """Write transcripts as JSON, text or subtitles."""
+    """Write transcripts as JSON, text, subtitles or Parquet: what is there so far, of a day that is being worked on.
+
+    srt and vtt with --out: a tree as at the destination, DIR/HH_MM/MEMBER.vtt, of a range of days
+    DIR/YYYY/MM/DD/HH_MM/MEMBER.vtt. Parquet: DIR/day=YYYY-MM-DD/transcripts.parquet, which takes the place of the
+    day's last one; it needs pip install 'audioctl[parquet]'.
+    """
     state_dir = Path(settings.paths.state_dir)
     slots = [parse_slot(text) for text in slot or []]
     known = {day: slots or _slots(state_dir, day) for day in parse_days(days)}
     if not any(known.values()):
         raise UsageError(f"Nothing is known of {days}.", hint="`audioctl status` lists the days that were worked on.")
     clips = (clip for day, of_day in known.items() for clip in exported_clips(state_dir, day, of_day))
-    if out is None:
+    if wanted is Format.PARQUET:
+        if out is None or slots:
+            raise UsageError(
+                "Parquet is written as a file a day, with all its slots.",
+                hint=f"audioctl export {days} --format parquet --out FOLDER; slot is one of the columns.",
+            )
+        _export_parquet(state_dir, known, out)
+    elif out is None:
         for piece in render(clips, wanted):
             sys.stdout.write(piece)
     elif wanted in SUBTITLES:
-        note(f"Wrote {write_subtitle_files(clips, wanted, out):,} files below {out}.")
+        folders = {day: out / day.replace("-", "/") if len(known) > 1 else out for day in known}
+        with _write_errors(out):
+            count = write_subtitle_files(clips, wanted, folders)
+        note(f"Wrote {count:,} files below {out}.")
     else:
-        try:
-            with out.open("w", encoding="utf-8") as file:
-                file.writelines(render(clips, wanted))
-        except OSError as error:
-            raise UsageError(f"{out} cannot be written: {error.strerror}.") from error
+        with _write_errors(out), written_whole(out) as unfinished, unfinished.open("w", encoding="utf-8") as file:
+            file.writelines(render(clips, wanted))
         note(f"Wrote {out}.")
+
+
+def _export_parquet(state_dir: Path, slots_of_days: Mapping[str, Sequence[str]], out: Path) -> None:
+    from audioctl import parquet
+
+    for day, slots in slots_of_days.items():
+        if slots:
+            path = parquet.day_file(out, day)
+            with _write_errors(path):
+                count = parquet.write_day(exported_clips(state_dir, day, slots), path)
+            note(f"Wrote {path}: {count:,} clips.")
+
+
+@contextmanager
+def _write_errors(path: Path) -> Iterator[None]:
+    """Reading the journals raises errors of its own."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"{error.filename or path} cannot be written: {error.strerror or error}.") from error
 
 
 def _slots(state_dir: Path, day: str) -> list[str]:

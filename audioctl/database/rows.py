@@ -19,6 +19,7 @@ from psycopg.rows import class_row
 from audioctl.clips import ClipRecord, Segment
 from audioctl.database.connection import RecordRefusedError, record_errors
 from audioctl.failpoints import failpoint
+from audioctl.hits import EVERYWHERE, HIT_END, HIT_START, Hit, Where
 from audioctl.names import base_name
 from audioctl.states import ClipState, Flag
 
@@ -27,9 +28,6 @@ LONGEST_FILENAME = 255
 
 LONGEST_MEMBER_BYTES = 2000
 """An entry of a PostgreSQL B-tree holds 2704 bytes, and the clip key has four more columns."""
-
-HIT_START, HIT_END = "\x02", "\x03"
-"""Around each hit in ``Hit.snippet``: control characters, which no transcript holds."""
 
 _HASH_DIGITS = 16
 
@@ -72,16 +70,6 @@ class DayRow(NamedTuple):
     segments: Any
     flags: list[str] | None
     model: str | None
-
-
-class Hit(NamedTuple):
-    """``slot`` and ``member`` are ``None`` for a row that is older than this program."""
-
-    day: str
-    slot: str | None
-    member: str | None
-    filename: str
-    snippet: str
 
 
 class ClipRow(msgspec.Struct):
@@ -196,11 +184,19 @@ def read_day(connection: Connection, day: str) -> Iterator[DayRow]:
 
 
 @record_errors()
-def search(connection: Connection, words: str, *, limit: int = 100) -> list[Hit]:
+def search(connection: Connection, words: str, where: Where = EVERYWHERE, *, limit: int = 100) -> list[Hit]:
     """Transcripts that hold ``words``, newest first. Understands "a phrase", or, and -not."""
+    first = {f"first_{part}": number for part, number in day_key(where.first_day).items()}
+    last = {f"last_{part}": number for part, number in day_key(where.last_day).items()}
+    asked = {
+        "words": _storable(words),
+        "slots": list(where.slots) or None,
+        "language": where.language,
+        "limit": limit,
+        "marks": f"StartSel={HIT_START}, StopSel={HIT_END}",
+    }
     with connection.cursor(row_factory=class_row(Hit)) as cursor:
-        marks = f"StartSel={HIT_START}, StopSel={HIT_END}"
-        return cursor.execute(_SEARCH, {"words": _storable(words), "limit": limit, "marks": marks}).fetchall()
+        return cursor.execute(_SEARCH, asked | first | last).fetchall()
 
 
 def member_key(member: str) -> str:
@@ -339,6 +335,10 @@ select to_char(make_date(year, month, date), 'YYYY-MM-DD') as day, slot, member,
           from websearch_to_tsquery('simple', %(words)s) as query
                join transcripts on to_tsvector('simple', transcript_text) @@ query
                join audio_files on audio_file_id = audio_files.id
+         where (year, month, date) >= (%(first_year)s, %(first_month)s, %(first_date)s)
+           and (year, month, date) <= (%(last_year)s, %(last_month)s, %(last_date)s)
+           and (%(slots)s::text[] is null or slot = any(%(slots)s::text[]))
+           and (%(language)s::text is null or language = %(language)s::text)
          order by year desc, month desc, date desc, slot desc nulls last, ordinal
          limit %(limit)s) as newest
  order by year desc, month desc, date desc, slot desc nulls last, ordinal

@@ -65,7 +65,7 @@ def day_file(folder: Path, day: str) -> Path:
 
 
 def write_day(clips: Iterable[ExportedClip], path: Path) -> int:
-    """Writes ``path`` anew, a row a clip, and returns how many. One row group is in memory at a time. Raises OSError."""
+    """Writes ``path`` anew, a row a clip; returns how many. One row group is in memory at a time. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     count = 0
     with (

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import msgspec
 
-from audioctl.clips import ClipRecord
 from audioctl.days import SLOT_PATTERN
 from audioctl.errors import JournalError
 from audioctl.hits import HIT_END, HIT_START, Hit, Where

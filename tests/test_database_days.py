@@ -9,8 +9,6 @@ from psycopg import Connection
 from audioctl.database import schema
 from audioctl.database.connection import RecordRefusedError
 from audioctl.database.rows import (
-    HIT_END,
-    HIT_START,
     Confirmation,
     QueueStatus,
     confirm_batch,
@@ -19,6 +17,7 @@ from audioctl.database.rows import (
     store_batch,
     update_queue,
 )
+from audioctl.hits import HIT_END, HIT_START, Where
 
 
 def test_a_confirmation_sets_path_size_and_time(upgraded: Connection) -> None:
@@ -105,6 +104,24 @@ def test_search_finds_words_newest_first_in_old_rows_too(old: Connection) -> Non
     assert found[1].snippet == f"{HIT_START}Words{HIT_END}, and a fire"
     assert [hit.filename for hit in search(old, '"a fire" -nothing')] == ["x.mp3"]
     assert len(search(old, "words", limit=2)) == 2
+
+
+def test_search_can_be_narrowed_to_days_slots_and_a_language(old: Connection) -> None:
+    schema.upgrade(old)
+    for day, slot, language in (
+        ("2025-01-31", "12_30", "en"),
+        ("2025-02-01", "12_30", "de"),
+        ("2025-02-01", "12_40", "en"),
+    ):
+        store_batch(old, day, slot, [clip(0, f"{day} {slot}.mp3", "words", language=language)])
+
+    def found(where: Where) -> list[str]:
+        return [hit.filename for hit in search(old, "words", where)]
+
+    assert found(Where("2025-01-31", "2025-01-31")) == ["2025-01-31 12_30.mp3"]
+    assert found(Where("2024-12-31", "2025-01-25")) == ["old.mp3", "a.mp3"]
+    assert found(Where(slots=["12_40", "00_00"])) == ["2025-02-01 12_40.mp3"]
+    assert found(Where("2025-01-26", language="en")) == ["2025-02-01 12_40.mp3", "2025-01-31 12_30.mp3"]
 
 
 def test_search_uses_the_full_text_index(upgraded: Connection) -> None:

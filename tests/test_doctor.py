@@ -1,4 +1,4 @@
-"""``audioctl doctor`` and ``audioctl search``: what they find, and how they say it."""
+"""``audioctl doctor``: what it finds, and how it says it."""
 
 import json
 import os
@@ -7,14 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psycopg
 import pytest
-from databases import DAY, clip
 from sshd import Sshd
 from terminals import read_terminal
 from uploads import Target, ssh_target
 
-from audioctl.database.rows import store_batch
 from audioctl.storage.login import try_login
 
 SLOT = "12_30"
@@ -130,19 +127,3 @@ def test_tables_that_are_missing_are_bad_until_they_are_made(tmp_path: Path) -> 
     assert verdicts(audioctl(*check, cwd=tmp_path))["database"] == "bad"
     assert audioctl("db", "upgrade", cwd=tmp_path).returncode == 0
     assert verdicts(audioctl(*check, cwd=tmp_path))["database"] == "good"
-
-
-def test_words_are_found_in_the_database(upgraded: psycopg.Connection, tmp_path: Path) -> None:
-    store_batch(upgraded, DAY, SLOT, [clip(0, "a\nb.mp3", text="alpha bravo"), clip(1, "c.mp3", text="charlie")])
-    result = audioctl("search", "bravo", "--database", "--json", cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-    [hit] = json.loads(result.stdout)["hits"]
-    assert (hit["day"], hit["slot"], hit["member"], hit["snippet"]) == (DAY, SLOT, "a\nb.mp3", "alpha bravo")
-    assert "a\\nb.mp3" in audioctl("search", "alpha", "--database", cwd=tmp_path).stdout
-    assert "0 hits" in audioctl("search", "zulu", "--database", cwd=tmp_path).stderr
-
-
-def test_searching_without_a_database_says_what_to_do_instead(tmp_path: Path) -> None:
-    result = audioctl("search", "alpha", cwd=tmp_path)
-    assert result.returncode == 2
-    assert "audioctl export" in result.stderr

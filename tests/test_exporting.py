@@ -3,11 +3,15 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
+from journals import clip_lines, extracted, started, transcribed, whole_archive, write_journal
+from workspace import DAY, Workspace
 
 from audioctl.clips import ClipRecord, Segment
+from audioctl.errors import JournalError
 from audioctl.exporting import ExportedClip, Format, render, write_subtitle_files
-from audioctl.states import ClipState, Reason
+from audioctl.states import ClipState, ExitCode, Reason
 
 
 def segment(start: float, end: float, text: str) -> Segment:
@@ -85,5 +89,79 @@ def test_vtt_escapes_what_it_would_take_for_markup() -> None:
 
 
 def test_subtitle_files_stand_beside_each_other_as_the_clips_do(tmp_path: Path) -> None:
-    assert write_subtitle_files([SPOKEN, REJECTED], Format.SRT, tmp_path) == 1
+    assert write_subtitle_files([SPOKEN, REJECTED], Format.SRT, {SPOKEN.day: tmp_path}) == 1
     assert (tmp_path / "12_30" / "radio" / "a\nb.srt").read_text().startswith("1\n00:00:00,500 --> ")
+
+
+def subtitle_names(folder: Path, *members: str) -> list[str]:
+    """Of the files that these clips get; each holds its member's name."""
+    clips = [
+        msgspec.structs.replace(SPOKEN.clip, member=member, segments=[segment(0.0, 1.0, member)]) for member in members
+    ]
+    write_subtitle_files([ExportedClip(DAY, "12_30", clip, None) for clip in clips], Format.VTT, {DAY: folder})
+    files = {path: path.read_text() for path in folder.rglob("*") if path.is_file()}
+    assert len(files) == len(members)
+    assert all(any(" ".join(member.split()) in text for text in files.values()) for member in members)
+    return sorted(str(path.relative_to(folder / "12_30")) for path in files)
+
+
+def test_no_two_clips_want_the_same_subtitle_file(tmp_path: Path) -> None:
+    members = ["a.mp3", "a.wav", "A.mp3", "a.vtt/b.mp3", "a.vtt~/b.mp3", "a.vtt", "e\u0301.mp3", "é.mp3"]
+    assert subtitle_names(tmp_path, *members)[0] == "A.vtt"
+
+
+@pytest.mark.parametrize(
+    "member", ["..", "...", "-rf", " ", "a\nb", "\x1b[2J", "n" * 2000, "d/" * 300 + "x", "日" * 200]
+)
+def test_a_hostile_name_is_a_safe_name_of_a_subtitle_file(tmp_path: Path, member: str) -> None:
+    [name] = subtitle_names(tmp_path, member)
+    assert ".." not in name.split("/")
+    assert name.endswith(".vtt")
+
+
+@pytest.mark.parametrize("member", ["../../escaped.mp3", "a/../../../escaped.mp3", "a\0b.mp3"])
+def test_a_name_that_no_archive_can_have_given_is_refused(tmp_path: Path, member: str) -> None:
+    clip = msgspec.structs.replace(SPOKEN.clip, member=member)
+    with pytest.raises(JournalError, match="names a stored clip"):
+        write_subtitle_files([ExportedClip(DAY, "12_30", clip, None)], Format.VTT, {DAY: tmp_path / "out"})
+    assert list(tmp_path.iterdir()) == []
+
+
+# The command
+
+
+def test_subtitles_of_several_days_stand_in_folders_of_their_own(workspace: Workspace) -> None:
+    for day in (DAY, "2025-01-26"):
+        write_journal(workspace.state, "12_30", whole_archive(1), day)
+    result = workspace.audioctl("export", f"{DAY}..2025-02-28", "--format", "vtt", "--out", "subtitles")
+    assert "2 files" in result.stderr
+    written = sorted(str(path.relative_to(workspace.folder)) for path in workspace.folder.rglob("*.vtt"))
+    assert written == ["subtitles/2025/01/25/12_30/0.vtt", "subtitles/2025/01/26/12_30/0.vtt"]
+
+
+@pytest.mark.parametrize("wanted", [Format.JSONL, Format.JSON, Format.TXT])
+def test_of_a_running_day_there_is_what_is_there_so_far(workspace: Workspace, wanted: Format) -> None:
+    running = [started(), extracted(0), *transcribed(0, "so far"), extracted(1), *clip_lines(1, "not yet")]
+    write_journal(workspace.state, "12_30", running)
+    text = workspace.audioctl("export", DAY, "--format", wanted.value).stdout
+    assert ("so far" in text, "not yet" in text) == (True, False)
+
+
+def test_an_export_takes_the_place_of_the_last_one_only_as_a_whole(workspace: Workspace) -> None:
+    out = workspace.folder / "day.jsonl"
+    out.write_text("yesterday's")
+    journal = write_journal(workspace.state, "12_30", whole_archive(1))
+    with journal.open("ab") as file:
+        file.write(b"damage\n")
+    assert workspace.audioctl("export", DAY, "--out", str(out)).returncode == ExitCode.FAILED
+    assert out.read_text() == "yesterday's"
+    assert [path for path in workspace.folder.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_link_is_followed_and_a_device_is_written_to(workspace: Workspace) -> None:
+    write_journal(workspace.state, "12_30", whole_archive(1))
+    link, target = workspace.folder / "link.jsonl", workspace.folder / "target.jsonl"
+    link.symlink_to(target)
+    workspace.audioctl("export", DAY, "--out", str(link))
+    assert link.is_symlink()
+    assert workspace.audioctl("export", DAY, "--out", "/dev/stdout").stdout == target.read_text()

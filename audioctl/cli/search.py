@@ -89,13 +89,11 @@ def _in_database(settings: Settings, text: str, where: Where, limit: int) -> lis
         return rows.search(connection, text, where, limit=limit)
 
 
-def _in_journals(
-    state_dir: Path, text: str, where: Where, limit: int, unreadable: list[JournalError]
-) -> list[Hit]:
+def _in_journals(state_dir: Path, text: str, where: Where, limit: int, unreadable: list[JournalError]) -> list[Hit]:
     """Raises UsageError where there is no journal to look into."""
     if next(journals_newest_first(state_dir, where), None) is None:
         raise UsageError(
-            f"There is nothing to search: {state_dir.absolute()} has no journal of the days and slots that are asked for.",
+            f"There is nothing to search: {state_dir.absolute()} has no journal of these days and slots.",
             hint="`audioctl status` lists the days that were worked on; --state-dir names another folder.",
         )
     hits = search_journals(state_dir, parse_query(text), where, unreadable=unreadable.append)

@@ -38,6 +38,7 @@ bench: $(VENV)/.dev
 	$(PYTHON) -m benchmarks.convert --clips 30 --seconds 10 60
 	$(PYTHON) -m benchmarks.upload --files 3000
 	$(PYTHON) -m benchmarks.record
+	$(PYTHON) -m benchmarks.search --days 60
 	-$(PYTHON) -m benchmarks.memory --clips 600 3000
 
 lint: $(VENV)/.dev

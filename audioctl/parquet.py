@@ -52,8 +52,8 @@ SCHEMA = pa.schema(
         ("language", pa.string()),
         ("language_probability", pa.float64()),
         ("text", pa.string()),
-        ("segments", pa.list_(SEGMENT)),
-        ("flags", pa.list_(pa.string())),
+        ("segments", pa.list_(pa.field("element", SEGMENT))),
+        ("flags", pa.list_(pa.field("element", pa.string()))),
         ("model", pa.string()),
         ("file_path", pa.string()),
     ]

@@ -76,6 +76,7 @@ main()
         ["status", DAY],
         ["resume"],
         ["export", DAY, "--format", "txt"],
+        ["search", "alpha"],
         ["verify", DAY],
         ["submit-day", DAY, "--archives", "archives/{day}", "--dry-run"],
         ["ledger", "rebuild"],

@@ -39,6 +39,7 @@ bench: $(VENV)/.dev
 	$(PYTHON) -m benchmarks.upload --files 3000
 	$(PYTHON) -m benchmarks.record
 	$(PYTHON) -m benchmarks.search --days 60
+	$(PYTHON) -m benchmarks.parquet --archives 10 40
 	-$(PYTHON) -m benchmarks.memory --clips 600 3000
 
 lint: $(VENV)/.dev

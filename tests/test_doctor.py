@@ -14,8 +14,6 @@ from uploads import Target, ssh_target
 
 from audioctl.storage.login import try_login
 
-SLOT = "12_30"
-
 
 def audioctl(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AUDIOCTL_")}

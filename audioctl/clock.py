@@ -11,3 +11,8 @@ def utc_now() -> str:
 def seconds_between(start: str, end: str) -> float:
     """Seconds from one such time to another."""
     return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+
+
+def seconds_since_1970(time: str) -> float:
+    """Such a time as a number."""
+    return datetime.fromisoformat(time).timestamp()

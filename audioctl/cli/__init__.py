@@ -26,6 +26,7 @@ from audioctl.cli import (
     logs,
     model,
     process,
+    report,
     search,
     status,
     submit,
@@ -44,24 +45,8 @@ _EPILOG = (
 
 
 _GROUPS = (
-    *(
-        submit,
-        process,
-        status,
-        cancel,
-        logs,
-        export,
-        search,
-        verify,
-        clean,
-        doctor,
-        init,
-        model,
-        config,
-        database,
-        ledger,
-    ),
-    *(tune, demo, finish),
+    *(submit, process, status, cancel, logs, export, search, report, verify, clean, doctor, init, model, config),
+    *(database, ledger, tune, demo, finish),
 )
 """In the order of the help."""
 

@@ -13,6 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from audioctl.words import audio_hours as audio_hours
+from audioctl.words import duration as duration
+from audioctl.words import size as size
+
 STATE_STYLES = {
     "done": "green",
     "running": "cyan",
@@ -109,24 +113,3 @@ def printable(text: str) -> str:
 
 def one_line(text: str) -> str:
     return printable(text).replace("\n", "\\n")
-
-
-def duration(seconds: float | None) -> str:
-    """``1:02:03`` or ``2:03``; a dash for what is not known."""
-    if seconds is None:
-        return "-"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def audio_hours(seconds: float) -> str:
-    return f"{seconds / 3600:,.1f} h" if seconds >= 360 else f"{seconds:,.0f} s"
-
-
-def size(size_bytes: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if size_bytes < 1000:
-            return f"{size_bytes:,.0f} {unit}" if unit == "B" or size_bytes >= 100 else f"{size_bytes:.1f} {unit}"
-        size_bytes /= 1000
-    return f"{size_bytes:,.1f} TB"

@@ -1,4 +1,4 @@
-"""Files that come with the package: a test model that hears 72 words, and clips that speak them."""
+"""Files that come with the package: a test model that hears 72 words, clips that speak them, a page's templates."""
 
 from pathlib import Path
 
@@ -13,3 +13,8 @@ def small_model_path() -> Path:
 def demo_clips_path() -> Path:
     """The folder of the demo clips and of the manifest that says what they say."""
     return _FOLDER / "demo"
+
+
+def report_templates_path() -> Path:
+    """The folder of the templates for the report of a day."""
+    return _FOLDER / "report"

@@ -128,8 +128,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     their_input, our_output = os.pipe()
     our_input, their_output = os.pipe()
     command = [browser_program(), *_FLAGS, f"--user-data-dir={folder}", "--remote-debugging-pipe"]
-    # The protocol's pipes are descriptors 3 and 4 of the browser.
-    shell = ["/bin/sh", "-c", f'exec "$@" 3<&{their_input} 4>&{their_output}', "sh", *command]
+    # The protocol's pipes are descriptors 3 and 4 of the browser. (A plain sh has no numbers of two digits.)
+    shell = ["bash", "-c", f'exec "$@" 3<&{their_input} 4>&{their_output}', "bash", *command]
     environment = os.environ | {"HOME": str(folder)}
     with (
         (folder / "log").open("wb") as log,

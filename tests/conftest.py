@@ -18,6 +18,7 @@ settings.register_profile("unhurried", settings(), deadline=None, suppress_healt
 settings.load_profile("unhurried")
 
 pytest_plugins = [
+    "browser",
     "clusters",
     "configurations",
     "container_image",

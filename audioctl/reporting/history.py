@@ -110,7 +110,8 @@ def read_history(journal: Path, slot: str, *, running_at: float | None) -> Archi
             history.clips.merge(clips[index])
     if history.attempts and history.attempts[-1].end is AttemptEnd.BROKEN_OFF and running_at is not None:
         history.attempts[-1].end = AttemptEnd.RUNNING
-        history.attempts[-1].until = running_at
+        # The clock of its node may be ahead of ours.
+        history.attempts[-1].until = max(history.attempts[-1].until, running_at)
     history.batches = list(_that_count(times, progress, is_running=running_at is not None))
     history.stages = list(progress.stages)
     return history

@@ -89,7 +89,7 @@ class WorkTime:
         first, last = self.periods[0].start, self.periods[-1].end
         label = "%H:%M:%S" if step < 60 else "%H:%M"
         if datetime.fromtimestamp(first, UTC).date() != datetime.fromtimestamp(last, UTC).date():
-            label = f"%d {label}"
+            label = f"%m-%d {label}"
         ticks: list[Tick] = []
         for period in self.periods:
             for time in range(-(-int(period.start) // step) * step, int(period.end) + 1, step):

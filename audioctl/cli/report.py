@@ -15,6 +15,7 @@ from audioctl.clock import utc_now
 from audioctl.days import parse_days
 from audioctl.errors import UsageError
 from audioctl.settings import Settings
+from audioctl.whole_files import written_whole
 
 if TYPE_CHECKING:
     from audioctl.reporting.figures import DayFigures
@@ -83,7 +84,8 @@ def _write(figures: DayFigures, state_dir: Path, out: Path | None) -> Path:
         path /= f"report-{figures.status.day}.html"
     page = render_page(figures, state_dir)
     try:
-        path.write_text(page, encoding="utf-8")
+        with written_whole(path) as unfinished:
+            unfinished.write_text(page, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}.") from error
     if figures.is_interim:

@@ -111,7 +111,10 @@ def _read_file(path: Path, must_exist: bool) -> dict[str, object] | None:
             hint=f"Check --config and {CONFIG_VARIABLE}, or write a file with `audioctl init`.",
         ) from None
     except OSError as error:
-        raise ConfigurationError(f"The configuration file {path} cannot be read: {error.strerror}.") from error
+        raise ConfigurationError(
+            f"The configuration file {path} cannot be read: {error.strerror}.",
+            hint="Give yourself the right to read it, or name another one with --config.",
+        ) from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(
             f"The configuration file {path} is not UTF-8 text.", hint="Save it as UTF-8."

@@ -148,7 +148,10 @@ def write_summary(folder: Path, summary: Summary) -> Path:
             file.write(msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
         unfinished.replace(path)
     except OSError as error:
-        raise LedgerError(f"{path} cannot be written: {error.strerror}.", hint="Check paths.state_dir.") from error
+        raise LedgerError(
+            f"{path} cannot be written: {error.strerror}.",
+            hint="Look at the permissions and the free space of paths.state_dir.",
+        ) from error
     return path
 
 

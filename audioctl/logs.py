@@ -126,4 +126,7 @@ def _lines(log: Path) -> Iterator[str]:
 
 
 def _unreadable(log: Path, error: OSError) -> LedgerError:
-    return LedgerError(f"The log {log} cannot be read: {error.strerror}.", hint="Is it of a run of yours?")
+    return LedgerError(
+        f"The log {log} cannot be read: {error.strerror}.",
+        hint="It belongs to whoever submitted the run: ask them, or for the right to read their paths.state_dir.",
+    )

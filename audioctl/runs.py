@@ -87,7 +87,8 @@ def write_run(folder: Path, run: Run, files: Mapping[str, str]) -> None:
         unfinished.rename(folder)
     except OSError as error:
         raise LedgerError(
-            f"The run cannot be written to {folder}: {error.strerror}.", hint="Check paths.state_dir."
+            f"The run cannot be written to {folder}: {error.strerror}.",
+            hint="Look at the permissions and the free space of paths.state_dir.",
         ) from error
 
 
@@ -116,7 +117,8 @@ def mark_cancelled(folder: Path) -> None:
             pass
     except OSError as error:
         raise LedgerError(
-            f"{folder / CANCELLED_FILE} cannot be written: {error.strerror}.", hint="Is it your run?"
+            f"{folder / CANCELLED_FILE} cannot be written: {error.strerror}.",
+            hint="Only the one who submitted the run can cancel it; else look at the free space of paths.state_dir.",
         ) from error
 
 
@@ -131,7 +133,10 @@ def read_run(folder: Path) -> Run:
         content = path.read_bytes()
         return _decode(content)
     except OSError as error:
-        raise LedgerError(f"{path} cannot be read: {error.strerror}.", hint="Is it your run?") from error
+        raise LedgerError(
+            f"{path} cannot be read: {error.strerror}.",
+            hint="It belongs to whoever submitted the run: ask them, or for the right to read their paths.state_dir.",
+        ) from error
     except msgspec.DecodeError as error:
         raise LedgerError(
             f"{path} cannot be understood{_by_another_version(content)}: {error}",

@@ -57,7 +57,7 @@ def clean(
     difference, and which are the files that were read. What is deleted is told before.
     """
     if archives and days is None:
-        raise UsageError("The day is missing.", hint="audioctl clean 2025-01-25 --archives")
+        raise UsageError("The day is missing.", hint="Name it: `audioctl clean 2025-01-25 --archives`.")
     wanted = parse_days(days) if days else []
     if (slot or checksum) and not archives:
         raise UsageError("--slot and --checksum are for --archives.", hint="Nothing was deleted.")

@@ -96,7 +96,9 @@ def _private_ledger(settings: Settings, day: str) -> Iterator[Callable[[], DaySt
             refresh(database, state_dir, partial(look_at_jobs, state_dir, note), [day])
             status = one_day(day)
             if status is None:
-                raise UsageError(f"Nothing is known of {day}.")
+                raise UsageError(
+                    f"Nothing is known of {day}.", hint="`audioctl status` shows the days that were submitted."
+                )
             return status
 
         yield look

@@ -66,7 +66,9 @@ def status(
     wanted = parse_days(day) if day else None
     if slow:
         if failed or watch:
-            raise UsageError(f"--why-slow does not go with {'--failed' if failed else '--watch'}.")
+            raise UsageError(
+                f"--why-slow does not go with {'--failed' if failed else '--watch'}.", hint="Leave out one of them."
+            )
         _why_slow(settings, wanted, as_json)
         return
     if watch and not as_json:

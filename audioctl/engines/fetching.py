@@ -28,7 +28,8 @@ def fetch_model(name: str, folder: Path | None) -> Path:
             fetched = Path(download_model(repository, output_dir=str(folder.absolute()) if folder else None))
     except (HfHubHTTPError, HFValidationError) as error:
         raise ModelError(
-            f"The model {name} cannot be fetched: {_first_line(error)}", hint="Is it spelled right?"
+            f"The model {name} cannot be fetched: {_first_line(error)}",
+            hint="Check its name: one that faster-whisper knows, or OWNER/MODEL of the Hugging Face Hub.",
         ) from error
     except OSError as error:  # the Hub's "cannot reach it and have no copy" is one, too
         raise ModelError(

@@ -74,7 +74,8 @@ class LocalExecutor:
         except OSError as error:
             raise AudioctlError(
                 f"The jobs cannot be started with {sys.executable}: {error.strerror}.",
-                hint="Is this installation of Python whole, and paths.state_dir writable?",
+                hint="Look at the permissions and the free space of paths.state_dir, "
+                "and whether this Python is still there.",
             ) from error
         # The supervisor says one line when it holds its lease: from then on anybody can see that it lives. The process
         # that we started has ended by then.
@@ -137,4 +138,7 @@ def read_ended(folder: Path) -> list[JobEnded]:
     except FileNotFoundError:
         return []
     except (OSError, msgspec.DecodeError) as error:
-        raise LedgerError(f"{path} cannot be read: {error}", hint="If it is damaged, move it away.") from error
+        raise LedgerError(
+            f"{path} cannot be read: {error}",
+            hint="If it is damaged, move it away: what its jobs did is in the journals.",
+        ) from error

@@ -141,7 +141,8 @@ def _max_array_size() -> int:
     found = re.search(r"^MaxArraySize\s*=\s*(\d+)", slurm("scontrol", "show", "config"), re.MULTILINE)
     if found is None:
         raise SchedulerError(
-            "`scontrol show config` does not tell MaxArraySize.", hint="Is Slurm well on this machine?"
+            "`scontrol show config` does not tell MaxArraySize.",
+            hint="Run it by hand and look at what it says; the cluster's administrators may have to mend it.",
         )
     if int(found[1]) < 2:
         raise ConfigurationError("This cluster allows no job arrays (MaxArraySize).", hint="Ask its administrators.")
@@ -164,7 +165,11 @@ def _submit(folder: Path, run: Run, part: str, after: Sequence[str]) -> str:
             raise SchedulerError(error.message, hint=error.hint) from error
         number = found
     if not number.isdigit():
-        raise SchedulerSilentError(f"sbatch printed {number!r} where the number of the job should be.")
+        raise SchedulerSilentError(
+            f"sbatch printed {number!r} where the number of the job should be.",
+            hint=f"`squeue --me --name={job_name(run.run_id, part)}` tells whether the job is there; "
+            "`command -v sbatch`, whether it is Slurm's own.",
+        )
     _write_number(folder, part, number)
     return number
 
@@ -212,7 +217,11 @@ def _read_number(folder: Path, part: str) -> str | None:
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise LedgerError(f"{_number_path(folder, part)} cannot be read: {error}") from error
+        raise LedgerError(
+            f"{_number_path(folder, part)} cannot be read: {error}",
+            hint="It belongs to whoever submitted the run; if it is damaged, remove it: the job "
+            "is also found by its name.",
+        ) from error
 
 
 def _write_number(folder: Path, part: str, number: str) -> None:
@@ -223,4 +232,7 @@ def _write_number(folder: Path, part: str, number: str) -> None:
             file.write(f"{number}\n")
         unfinished.replace(path)
     except OSError as error:
-        raise LedgerError(f"{path} cannot be written: {error.strerror}.", hint="Check paths.state_dir.") from error
+        raise LedgerError(
+            f"{path} cannot be written: {error.strerror}.",
+            hint="Look at the permissions and the free space of paths.state_dir.",
+        ) from error

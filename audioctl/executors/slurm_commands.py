@@ -52,13 +52,16 @@ _HINTS = (
     ),
     (r"temporarily un", "The cluster has as many jobs as it takes; try again later."),
     (r"job array specification", "The site allows shorter arrays than it says; raise slurm.archives_per_job."),
-    (r"dependency", "Is slurm.extra setting a --dependency of its own?"),
+    (r"dependency", "Take --dependency out of slurm.extra: audioctl sets its own."),
     (r"[Ii]nvalid feature", "Correct slurm.constraint; `sinfo -o '%P %f'` lists the features of the nodes."),
     (r"[Rr]eservation", "Correct slurm.reservation; `scontrol show reservations` lists them."),
     (r"[Ii]nvalid node", "Correct slurm.exclude; `sinfo -N` lists the nodes."),
     (r"[Ii]nvalid --(\w|-)+ specification", "Correct the setting of [slurm] of that name, or slurm.extra."),
     (r"[Mm]unge|authentication", "This machine cannot prove to Slurm who you are: tell the cluster's administrators."),
-    (r"configuration source|stat file", "Is this a login node of the cluster, and SLURM_CONF right?"),
+    (
+        r"configuration source|stat file",
+        "Run this on a login node of the cluster; if it is one, SLURM_CONF has to name its slurm.conf.",
+    ),
     (r"[Cc]onnect|contact|not respond", "Slurm's controller is down, or restarting: try again in a few minutes."),
     (r"timed out", "Slurm's controller is very busy, or hangs: try again in a few minutes."),
     (r"Access/permission", "Only the one who submitted the jobs may do that."),
@@ -91,7 +94,10 @@ def slurm(*command: str, timeout_seconds: float = QUESTION_TIMEOUT_SECONDS) -> s
             "needs no Slurm.",
         ) from None
     except OSError as error:
-        raise SchedulerError(f"{program} cannot be run: {error.strerror}.") from error
+        raise SchedulerError(
+            f"{program} cannot be run: {error.strerror}.",
+            hint=f"`command -v {program}` tells which one is meant; mend PATH.",
+        ) from error
     except subprocess.TimeoutExpired as error:
         # Bytes, whatever the encoding.
         said = (error.stderr or b"").decode(errors="replace")

@@ -67,7 +67,7 @@ def read_entries(path: Path, offset: int = 0) -> Iterator[Entry]:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise JournalError(f"The journal {path} cannot be read: {error.strerror}.") from error
+        raise _unreadable(path, error) from error
 
 
 def last_event(path: Path) -> Event | None:
@@ -95,7 +95,14 @@ def _backwards(path: Path) -> Iterator[tuple[bytes, int]]:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise JournalError(f"The journal {path} cannot be read: {error.strerror}.") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> JournalError:
+    return JournalError(
+        f"The journal {path} cannot be read: {error.strerror}.",
+        hint="Look at its permissions; where the disk has failed, bring it back from a backup.",
+    )
 
 
 def _clips_of(event: Event, waiting: list[ClipTranscribed]) -> list[ClipRecord]:
@@ -135,7 +142,10 @@ class JournalWriter:
         try:
             self._descriptor = open_for_lines(path)
         except OSError as error:
-            raise JournalError(f"The journal {path} cannot be written: {error.strerror}.") from error
+            raise JournalError(
+                f"The journal {path} cannot be written: {error.strerror}.",
+                hint="Look at the permissions and the free space of paths.state_dir.",
+            ) from error
 
     def append(self, *events: Event) -> None:
         """Write the events and return when they are on disk.

@@ -185,4 +185,7 @@ def _exit_words(exit_code: int) -> str:
 
 
 def _drained() -> Drained:
-    return Drained("The conversion was ended before all clips were converted.")
+    return Drained(
+        "The conversion was ended before all clips were converted.",
+        hint="Run the same command again, or `audioctl resume`.",
+    )

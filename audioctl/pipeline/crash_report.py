@@ -31,7 +31,10 @@ def crash_report(path: Path) -> Iterator[bool]:
         crashed = path.exists() and path.stat().st_size > 0
         report = open(path, "wb", opener=open_private)  # noqa: SIM115 - closed below
     except OSError as error:
-        raise JournalError(f"{path} cannot be written: {error.strerror}.", hint="Check paths.state_dir.") from error
+        raise JournalError(
+            f"The crash report {path} cannot be written: {error.strerror}.",
+            hint="Look at the permissions and the free space of paths.state_dir.",
+        ) from error
     with report:
         faulthandler.enable(report)
         try:

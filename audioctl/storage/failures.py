@@ -87,7 +87,7 @@ EXPLANATIONS = (
     _explanation(
         r"Connection refused",
         "{host} refuses the connection",
-        "Check that the server runs, and its port.",
+        'Check that the server runs, and its port: upload.ssh_options = ["Port=2222"].',
         retryable=True,
     ),
     _explanation(
@@ -180,6 +180,7 @@ def explain(finished: Finished, destination: Destination, timeout_seconds: float
     return TransferError(
         f"The transfer with {destination} failed: {meaning}, exit code {finished.returncode}{details}.",
         retryable=finished.returncode in RETRYABLE or finished.returncode < 0,  # below 0: killed by a signal
+        hint="`audioctl doctor` tries the destination with a small file.",
     )
 
 

@@ -64,4 +64,8 @@ def _files(listing: bytes) -> Iterator[tuple[str, int]]:
             name = unescape(match[2]).decode(errors="surrogateescape")
             yield name, int(re.sub(rb"\D", b"", match[1]))
         elif not re.match(rb"[dlpsbcD]\S{9,10} ", line):
-            raise TransferError(f"rsync listed something that is no file: {line!r}.", retryable=False)
+            raise TransferError(
+                f"rsync listed something that is no file: {line!r}.",
+                retryable=False,
+                hint="Look at what rsync prints for this folder, and whether a login there prints words of its own.",
+            )

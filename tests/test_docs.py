@@ -12,7 +12,7 @@ from audioctl.jobs import JobPhase
 from audioctl.states import ArchiveState, Flag, Reason
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("audioctl/data/*/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("audioctl/data/*/*.md")])
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 
 

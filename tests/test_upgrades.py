@@ -85,7 +85,7 @@ def _meaning_of(value: object) -> object:
 
 
 def test_there_is_a_fixture_of_every_schema_of_the_ledger() -> None:
-    """Where this fails, docs/contributing.md says how to make the one that is missing."""
+    """Where this fails, CONTRIBUTING.md says how to make the one that is missing."""
     assert states() == [name for name, _ in MIGRATIONS]
 
 

@@ -28,7 +28,7 @@ A, B = "radio/a.mp3", "radio/b.mp3"
 
 
 def test_there_is_a_fixture_of_every_step_of_the_schema() -> None:
-    """Where this fails, docs/contributing.md says how to make the one that is missing."""
+    """Where this fails, CONTRIBUTING.md says how to make the one that is missing."""
     assert databases() == STEPS
 
 

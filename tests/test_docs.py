@@ -43,6 +43,14 @@ def test_every_proof_that_reliability_names_exists() -> None:
     assert [path for path in re.findall(r"`(tests/[\w/.]+)`", text) if not (ROOT / path).exists()] == []
 
 
+def test_what_the_tutorial_says_that_commands_print_is_recorded() -> None:
+    text = (ROOT / "docs/tutorial.md").read_text()
+    recorded = re.findall(r"<!-- recorded: (\S+) -->\n```console\n\$ ", text)
+    assert len(recorded) == text.count("```console")
+    recorder = (ROOT / "tools/record_operations.py").read_text()
+    assert [name for name in recorded if f'"{name}"' not in recorder] == []
+
+
 def test_every_command_is_documented() -> None:
     documented = "\n".join(page.read_text() for page in PAGES)
     group = typer.main.get_command(build_app())

@@ -137,7 +137,7 @@ def _ended(phase: JobPhase, job_id: str, word: str, node: str | None, exit_code:
     if exit_code == "0:53":
         detail = "Its job could not write its log: is paths.state_dir there on the nodes?"
     elif exit_code in _KILLED:
-        detail = f"Its job was killed (exit code {exit_code}), often for using more memory than slurm.mem"
+        detail = f"Its job was killed, often for using more memory than slurm.mem (exit code {exit_code})"
     elif needs_a_person:
         detail = f"Its job met a mistake in the configuration (exit code {exit_code})"
     elif exit_code not in ("", "0:0"):

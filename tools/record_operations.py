@@ -232,7 +232,7 @@ def record_tutorial(walk: Walk) -> None:
         f"audioctl submit-day {next_day}",
     )
     walk.wait_for_the_end()
-    walk.record("failed", "audioctl status --failed", f"audioctl logs {next_day} 12_10 | tail -n 6")
+    walk.record("failed", "audioctl status --failed", f"audioctl logs {next_day} 12_10")
     walk.record("resume", f"cp archives/{day}/0_{day}_12_10.tar.xz {cut}", "audioctl resume")
     walk.wait_for_the_end()
     walk.record("resumed", "audioctl status")
@@ -240,6 +240,7 @@ def record_tutorial(walk: Walk) -> None:
         "export", f"audioctl export {day} --format vtt --out subtitles", "cat subtitles/12_00/radio/0001_en-us.vtt"
     )
     walk.record("search", "audioctl search foxtrot --limit 3")
+    walk.record("report", f"audioctl report {day}")
     walk.record("verify", f"audioctl verify {day} --checksum")
 
 

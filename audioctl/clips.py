@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 SAMPLE_RATE = 16_000
+"""Hz, mono: what the recogniser and the Opus encoder are fed."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 """What is read back from a journal and counts something: a number that any database has room for."""
-"""Hz, mono: what the recogniser and the Opus encoder are fed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,8 @@ class Column:
 
 def note(message: str, *, style: str = "") -> None:
     """A message for a person. When nobody reads them any more (`2>&1 | head`), the work goes on all the same."""
+    with suppress(OSError):
+        sys.stdout.flush()  # or, in `2>&1 | less`, results would come behind what is said of them
     with suppress(OSError, SystemExit):  # rich exits where a pipe is closed
         Console(stderr=True, highlight=False, soft_wrap=True).print(Text(printable(message), style))
 

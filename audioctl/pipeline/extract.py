@@ -109,7 +109,8 @@ def _archive_damaged(path: Path, found: DamageFoundError, members_read: int) -> 
         case Damage.NOT_AN_ARCHIVE:
             message = f"{path} is not a tar archive: {found.detail}."
         case Damage.CUT_OFF:
-            message = f"{path} is cut off after {members_read} whole members: {found.detail}."
+            members = "1 whole member" if members_read == 1 else f"{members_read} whole members"
+            message = f"{path} is cut off after {members}: {found.detail}."
         case Damage.CORRUPT:
             message = f"{path} is corrupt; {members_read} members could be read: {found.detail}."
         case Damage.TOO_LARGE:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from audioctl.days import SLOT_PATTERN
+from audioctl.days import DAY_PATTERN, SLOT_PATTERN, is_day
 from audioctl.errors import ArchiveUnreadableError, ConfigurationError, UsageError
 
 ENDINGS = (".tar", ".tar.xz", ".txz", ".tar.gz", ".tgz", ".tar.bz2", ".tar.zst")
@@ -89,6 +89,37 @@ def find_archives(folder: Path, day: str, pattern: str) -> list[Archive]:
     return [archives[slot] for slot in sorted(archives)]
 
 
+def days_with_archives(template: str, pattern: str) -> list[str]:
+    """Days that have a folder of archives, or, where all days share one, an archive in it; in order.
+
+    Raises ConfigurationError for settings that cannot work; what cannot be listed has no days.
+    """
+    parts = Path(template).parts
+    place = next((place for place, part in enumerate(parts) if "{day}" in part), len(parts))
+    names = _names_in(archive_folder(str(Path(*parts[:place])), ""))
+    if place == len(parts):
+        expression = _name_expression(pattern, None)
+    else:
+        expression = re.compile(f"(?P<day>{DAY_PATTERN.pattern})".join(map(re.escape, parts[place].split("{day}", 1))))
+    matches = filter(None, map(expression.fullmatch, names))
+    return sorted({match["day"] for match in matches if "day" in match.groupdict() and is_day(match["day"])})
+
+
+def why_not_of_day(name: str, day: str, pattern: str) -> str | None:
+    """What keeps a file of this name from being an archive of ``day``, in words; ``None`` where nothing does."""
+    match = _name_expression(pattern, None).fullmatch(name)
+    if match is None:
+        return does_not_match(pattern)
+    if match.groupdict().get("day", day) != day:
+        return f"is of another day, {match['day']}"
+    return None if _may_be_archive(name) else f"has none of the endings {' '.join(ENDINGS)}"
+
+
+def does_not_match(pattern: str) -> str:
+    """In words."""
+    return f"does not match paths.pattern = {pattern!r}"
+
+
 def is_archive_name(name: str, day: str, slot: str, pattern: str) -> bool:
     """Whether ``find_archives`` takes a file of this name for the archive of the slot."""
     return _slot_of(name, _name_expression(pattern, day)) == slot
@@ -102,9 +133,18 @@ def archive_identity(path: Path) -> ArchiveIdentity:
 
 def _slot_of(name: str, expression: re.Pattern[str]) -> str | None:
     match = expression.fullmatch(name)
-    if match is None or name.startswith(".") or not name.lower().endswith(ENDINGS):
-        return None
-    return match["slot"]
+    return match["slot"] if match and _may_be_archive(name) else None
+
+
+def _may_be_archive(name: str) -> bool:
+    return not name.startswith(".") and name.lower().endswith(ENDINGS)
+
+
+def _names_in(folder: Path) -> list[str]:
+    try:
+        return [entry.name for entry in os.scandir(folder)]
+    except OSError:
+        return []
 
 
 def _list_folder(folder: Path) -> list[Path]:
@@ -132,15 +172,17 @@ def _status(path: Path) -> os.stat_result:
         ) from error
 
 
-def _name_expression(pattern: str, day: str) -> re.Pattern[str]:
-    """``pattern`` as a regular expression with a group ``slot``."""
-    _fill(pattern, {"day": day, "slot": ""}, setting="[paths] pattern")
+def _name_expression(pattern: str, day: str | None) -> re.Pattern[str]:
+    """``pattern`` as a regular expression with a group ``slot``; without ``day``, of any day, in a group ``day``."""
+    _fill(pattern, {"day": "", "slot": ""}, setting="[paths] pattern")
     if "{slot}" not in pattern or "/" in pattern:
         raise ConfigurationError(
             f"[paths] pattern = {pattern!r} cannot tell the slot of an archive.",
             hint="Write the pattern of a file's name, without folders, with {slot} in it: *_{day}_{slot}.tar*",
         )
-    expression, position, seen_slot = "", 0, False
+    groups = {"day": DAY_PATTERN.pattern if day is None else re.escape(day), "slot": SLOT_PATTERN.pattern}
+    expression, position = "", 0
+    seen: set[str] = set()
     for token in _PATTERN_TOKEN.finditer(pattern):
         expression += re.escape(pattern[position : token.start()])
         position = token.end()
@@ -149,11 +191,10 @@ def _name_expression(pattern: str, day: str) -> re.Pattern[str]:
                 expression += ".*"
             case "?":
                 expression += "."
-            case "{day}":
-                expression += re.escape(day)
-            case _:
-                expression += "(?P=slot)" if seen_slot else f"(?P<slot>{SLOT_PATTERN.pattern})"
-                seen_slot = True
+            case placeholder:
+                name = placeholder.strip("{}")
+                expression += f"(?P={name})" if name in seen else f"(?P<{name}>{groups[name]})"
+                seen.add(name)
     return re.compile(expression + re.escape(pattern[position:]), re.DOTALL)
 
 

@@ -53,15 +53,6 @@ def scheduler_log(log: Path, job_id: str | None) -> Path | None:
     return next((path for path in paths if path.is_file() and path.stat().st_size), None)
 
 
-def nearest_slot(slot: str, slots: list[str]) -> str:
-    """The one that is nearest in time."""
-
-    def minutes(text: str) -> int:
-        return 60 * int(text[:2]) + int(text[3:])
-
-    return min(slots, key=lambda other: abs(minutes(other) - minutes(slot)))
-
-
 class GrowingFile:
     """Reads a file from byte ``offset`` on, and later what was appended since.
 

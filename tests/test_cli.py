@@ -105,9 +105,9 @@ def test_a_login_node_needs_no_audio_library(arguments: list[str], processed: Pa
         (["submit-day", DAY], 2, "archives"),
         (["submit-day", "2025-01-26..2025-01-25"], 2, "2025-01-25..2025-01-26"),
         (["submit-tar", DAY, "a.tar", "12_30"], 1, "a.tar"),
-        (["export", DAY], 2, "status"),
+        (["export", DAY], 2, "state_dir"),
         (["export", DAY, "--format", "docx"], 2, "srt"),
-        (["verify", DAY], 2, "status"),
+        (["verify", DAY], 2, "state_dir"),
         (["--config", "nowhere.toml", "status"], 4, "nowhere.toml"),
     ],
 )

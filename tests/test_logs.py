@@ -148,7 +148,7 @@ def test_a_newer_run_that_waits_tells_where_the_last_attempt_is(state: Path, slu
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["2025-01-26", SLOT], "2025-01-26: it was not submitted"),
+        (["2025-01-26", SLOT], "it was not submitted"),
         ([DAY, "12_50"], "The nearest is 12_30"),
         ([DAY, "12:30"], "HH_MM"),
         ([DAY, SLOT, "--attempt", "3"], "attempts 1 to 2"),

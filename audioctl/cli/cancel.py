@@ -10,8 +10,8 @@ from audioctl.cli.arguments import DaysArgument, DryRunOption
 from audioctl.cli.flags import settings_flags
 from audioctl.cli.output import note
 from audioctl.cli.submitting import deciding, known_days
+from audioctl.cli.unknown import check_known
 from audioctl.days import parse_days
-from audioctl.errors import UsageError
 from audioctl.settings import Settings
 from audioctl.states import ArchiveState
 
@@ -37,10 +37,9 @@ def cancel(
 
     state_dir = Path(settings.paths.state_dir)
     wanted = parse_days(days)
+    check_known(settings, wanted)
     with deciding(settings, dry_run=dry_run):
         known = known_days(settings, wanted)
-        if not any(day.statuses for day in known.values()):
-            raise UsageError(f"Nothing is known of {days}: it was not submitted.")
         live = {
             (day, archive.run_id)
             for day in wanted

@@ -13,6 +13,7 @@ import typer
 from audioctl.cli.arguments import DryRunOption, JsonOption, SlotsOption
 from audioctl.cli.flags import settings_flags
 from audioctl.cli.output import Column, note, print_json, print_line, print_table, size
+from audioctl.cli.unknown import check_known
 from audioctl.cli.verify import prove
 from audioctl.days import parse_days, parse_slot
 from audioctl.errors import UsageError
@@ -61,10 +62,12 @@ def clean(
     wanted = parse_days(days) if days else []
     if (slot or checksum) and not archives:
         raise UsageError("--slot and --checksum are for --archives.", hint="Nothing was deleted.")
+    slots = [parse_slot(text) for text in slot or []]
+    if archives:
+        check_known(settings, wanted, slots)
     scratch = _clean_scratch(settings, dry_run=dry_run, as_json=as_json)
     inputs: list[tuple[Input, str | None]] = []
     if archives:
-        slots = [parse_slot(text) for text in slot or []]
         proofs = [_decide(settings, day, slots, checksum) for day in wanted]
         found = [one for proof, of_day in proofs for one in of_day]
         if not found:

@@ -13,6 +13,7 @@ import typer
 from audioctl.cli.arguments import DaysArgument, SlotsOption
 from audioctl.cli.flags import settings_flags
 from audioctl.cli.output import note
+from audioctl.cli.unknown import check_known
 from audioctl.days import parse_days, parse_slot
 from audioctl.errors import UsageError
 from audioctl.exporting import SUBTITLES, Format, exported_clips, render, write_subtitle_files
@@ -50,9 +51,11 @@ def export(
     """
     state_dir = Path(settings.paths.state_dir)
     slots = [parse_slot(text) for text in slot or []]
-    known = {day: slots or _slots(state_dir, day) for day in parse_days(days)}
+    wanted_days = parse_days(days)
+    check_known(settings, wanted_days, slots)
+    known = {day: slots or _slots(state_dir, day) for day in wanted_days}
     if not any(known.values()):
-        raise UsageError(f"Nothing is known of {days}.", hint="`audioctl status` lists the days that were worked on.")
+        raise UsageError(f"No archive of {days} has been worked on yet.", hint=f"`audioctl status {days}` shows them.")
     clips = (clip for day, of_day in known.items() for clip in exported_clips(state_dir, day, of_day))
     if wanted is Format.PARQUET:
         if out is None or slots:

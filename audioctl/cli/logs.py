@@ -15,6 +15,7 @@ from audioctl.cli.arguments import DayArgument, SlotArgument
 from audioctl.cli.flags import settings_flags
 from audioctl.cli.ledger import fresh_ledger
 from audioctl.cli.output import note, printable
+from audioctl.cli.unknown import check_slots, unknown_days
 from audioctl.days import parse_day, parse_slot
 from audioctl.errors import UsageError
 from audioctl.settings import Settings
@@ -75,20 +76,13 @@ def logs(
 def _look(settings: Settings, day: str, slot: str) -> ArchiveStatus:
     """How the archive stands now. Raises UsageError where there is none."""
     from audioctl.ledger.queries import one_day
-    from audioctl.logs import nearest_slot
 
     with fresh_ledger(settings, [day]):
         status = one_day(day)
     archives = {archive.slot: archive for archive in (status.archives or [])} if status else {}
     if not archives:
-        raise UsageError(
-            f"Nothing is known of {day}: it was not submitted.", hint="`audioctl status` shows the days that were."
-        )
-    if slot not in archives:
-        raise UsageError(
-            f"{day} has no archive {slot}.",
-            hint=f"The nearest is {nearest_slot(slot, list(archives))}; `audioctl status {day}` shows all.",
-        )
+        raise unknown_days(settings, [day])
+    check_slots([day], [slot], list(archives), hint=f"`audioctl status {day}` shows all.")
     return archives[slot]
 
 

@@ -30,13 +30,14 @@ from audioctl.cli.submitting import (
     submit,
     wait_for,
 )
+from audioctl.cli.unknown import check_known, check_slots
 from audioctl.configuration import freeze
 from audioctl.days import parse_day, parse_days, parse_slot
-from audioctl.errors import UsageError
 from audioctl.settings import Settings
 from audioctl.states import ArchiveState, ExitCode
 
 if TYPE_CHECKING:
+    from audioctl.archives import Archive
     from audioctl.submission import Decision
 
 SUBMIT_KEYS = ("submit.executor", *PIPELINE_KEYS)
@@ -68,26 +69,15 @@ def submit_day(
     as_json: JsonOption = False,
 ) -> None:
     """Submit every archive of a day that is not done yet."""
-    from audioctl.archives import archive_folder, find_archives
     from audioctl.submission import choose_slots, decide_submission
 
     settings = freeze(settings, Path.cwd())
     slots = [parse_slot(text) for text in slot or []]
-    found = {
-        day: choose_slots(
-            find_archives(archive_folder(settings.paths.archives, day), day, settings.paths.pattern), slots
-        )
-        for day in parse_days(days)
-    }
-    for day, archives in found.items():
-        if not archives:
-            folder = archive_folder(settings.paths.archives, day)
-            note(f"{folder} holds no archive of {day}{' in these slots' if slots else ''}.")
-    if not any(found.values()):
-        raise UsageError(
-            f"No archive of {days} was found.",
-            hint="`audioctl config show` says where paths.archives and paths.pattern look.",
-        )
+    found = _find_archives(settings, parse_days(days))
+    if slots:
+        there = sorted({archive.slot for archives in found.values() for archive in archives})
+        check_slots(list(found), slots, there, hint=f"{settings.paths.archives} is where archives were looked for.")
+        found = {day: choose_slots(archives, slots) for day, archives in found.items()}
     with deciding(settings, dry_run=dry_run):
         known = known_days(settings, list(found))
         decisions = [
@@ -117,8 +107,9 @@ def submit_tar(
     from audioctl.submission import decide_submission
 
     settings = freeze(settings, Path.cwd())
-    identity = archive_identity(archive)
-    found = Archive(parse_day(day), parse_slot(slot), archive.absolute(), identity.size_bytes, identity.mtime_ns)
+    parse_day(day)
+    parse_slot(slot)
+    found = Archive(day, slot, archive.absolute(), *archive_identity(archive))
     with deciding(settings, dry_run=dry_run):
         known = known_days(settings, [day])[day]
         decision = decide_submission(found, known.statuses.get(slot), known.files.get(slot))
@@ -145,8 +136,11 @@ def resume(
     """
     settings = freeze(settings, Path.cwd())
     slots = [parse_slot(text) for text in slot or []]
+    wanted = parse_days(days) if days else None
+    if wanted:
+        check_known(settings, wanted, slots)
     with deciding(settings, dry_run=dry_run):
-        decisions = _resumptions(settings, parse_days(days) if days else _days_with_something_to_do(settings), slots)
+        decisions = _resumptions(settings, wanted or _days_with_something_to_do(settings), slots)
         to_do = [decision for decision in decisions if decision.submit]
         to_tell = [decision for decision in decisions if not decision.submit and "damaged" in decision.why]
         if to_do:
@@ -166,6 +160,24 @@ def resume(
 def _nothing_to_do(decisions: Sequence[Decision]) -> str:
     under_way = sum(decision.live_job_id is not None for decision in decisions)
     return f"Nothing to submit: {under_way} archives are under way." if under_way else "Nothing is left to do."
+
+
+def _find_archives(settings: Settings, days: Sequence[str]) -> dict[str, list[Archive]]:
+    """Of each day. Raises UsageError where there is none at all; a day without any among others is told."""
+    from audioctl.archives import archive_folder, find_archives
+    from audioctl.missing_archives import no_archive_of
+
+    folders = {day: archive_folder(settings.paths.archives, day) for day in days}
+    found = {
+        day: find_archives(folder, day, settings.paths.pattern) if folder.exists() else []
+        for day, folder in folders.items()
+    }
+    missing = [no_archive_of(day, folders[day], settings.paths) for day in days if not found[day]]
+    if len(missing) == len(days):
+        raise missing[0]
+    for error in missing:
+        note(error.message)
+    return found
 
 
 def _days_with_something_to_do(settings: Settings) -> list[str]:

@@ -12,6 +12,7 @@ from audioctl.cli.arguments import DaysArgument, JsonOption, SlotsOption
 from audioctl.cli.flags import settings_flags
 from audioctl.cli.ledger import fresh_ledger
 from audioctl.cli.output import Column, note, one_line, print_json, print_table
+from audioctl.cli.unknown import check_known
 from audioctl.days import parse_days, parse_slot
 from audioctl.errors import UsageError
 from audioctl.settings import Settings
@@ -55,7 +56,9 @@ def verify(
     if dry_run and not repair:
         raise UsageError("--dry-run is for --repair.", hint="Without it, verify changes nothing.")
     slots = [parse_slot(text) for text in slot or []]
-    proofs = [proof for day in parse_days(days) if (proof := prove(settings, day, slots, checksum=checksum))]
+    wanted = parse_days(days)
+    check_known(settings, wanted, slots)
+    proofs = [proof for day in wanted if (proof := prove(settings, day, slots, checksum=checksum))]
     if not proofs:
         raise UsageError(f"Nothing of {days} is there to verify.", hint="`audioctl status` shows what was worked on.")
     if repair:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from audioctl.cli import completion
 from audioctl.cli.arguments import DryRunOption, JsonOption, SlotsOption
 from audioctl.cli.flags import settings_flags
 from audioctl.cli.output import Column, note, print_json, print_line, print_table, size
@@ -39,7 +40,12 @@ def clean(
     settings: Settings,
     days: Annotated[
         str | None,
-        typer.Argument(metavar="[DAY]", help="YYYY-MM-DD, or a range A..B, of --archives.", show_default=False),
+        typer.Argument(
+            metavar="DAY",
+            help="YYYY-MM-DD, or a range A..B, of --archives.",
+            show_default=False,
+            autocompletion=completion.known_days,
+        ),
     ] = None,
     archives: Annotated[
         bool, typer.Option("--archives", help="Delete archives, too, once all that came of them has been verified.")

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
+from audioctl.cli import completion
 from audioctl.cli.context import CliContext
 from audioctl.configuration import load_settings
 from audioctl.settings import KEYS, Key, Settings
@@ -38,6 +39,8 @@ PIPELINE_KEYS = (
 """What is set often for one piece of work."""
 
 _NAMES = {"database.enabled": "--database/--no-database", "transcribe.vad": "--vad/--no-vad"}
+
+_CHOICES_SHOWN = 4
 
 
 def settings_flags(*dotted: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -83,6 +86,7 @@ def _parameter(key: Key) -> inspect.Parameter:
         help=_help(key),
         show_default=False,
         metavar=_metavar(key),
+        autocompletion=completion.values(_choices(key)) if _choices(key) else None,
     )
     return inspect.Parameter(
         _argument(key),
@@ -100,19 +104,25 @@ def _plain_type(key: Key) -> type:
     return bool if declared is bool else int if declared is int else str
 
 
+def _choices(key: Key) -> tuple[str, ...]:
+    declared = get_args(key.type)[0] if get_origin(key.type) is Annotated else key.type
+    return get_args(declared) if get_origin(declared) is Literal else ()
+
+
 def _metavar(key: Key) -> str | None:
     declared = get_args(key.type)[0] if get_origin(key.type) is Annotated else key.type
     if declared is bool:
         return None
     if declared is int:
         return "N"
+    if 1 < len(_choices(key)) <= _CHOICES_SHOWN:
+        return "|".join(_choices(key))
     return "PATH" if key.kind == "location" else key.name.rpartition("_")[2].upper()
 
 
 def _help(key: Key) -> str:
-    """The description, what may be chosen, and the setting's own default."""
-    declared = get_args(key.type)[0] if get_origin(key.type) is Annotated else key.type
-    choices = f" One of {', '.join(get_args(declared))}." if get_origin(declared) is Literal else ""
+    """The first sentence of the description, because a command has many flags, and the setting's own default."""
     shows_default = key.default not in ("", ()) and not isinstance(key.default, bool)
     default = f"  [default: {key.default}]" if shows_default else ""
-    return key.description.replace("`", "") + choices + default
+    sentence, _, _ = key.description.replace("`", "").partition(". ")
+    return f"{sentence.removesuffix('.')}.{default}"

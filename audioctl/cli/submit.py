@@ -11,7 +11,7 @@ import typer
 from audioctl.cli.arguments import (
     ArchiveArgument,
     DayArgument,
-    DaysArgument,
+    DaysToSubmitArgument,
     DryRunOption,
     JsonOption,
     OptionalDayArgument,
@@ -60,7 +60,7 @@ def register(app: typer.Typer) -> None:
 @settings_flags("paths.archives", *SUBMIT_KEYS)
 def submit_day(
     context: typer.Context,  # noqa: ARG001 - the flags are read from it
-    days: DaysArgument,
+    days: DaysToSubmitArgument,
     settings: Settings,
     slot: SlotsOption = None,
     max_concurrent: MaxConcurrentOption = None,

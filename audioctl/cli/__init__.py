@@ -24,6 +24,7 @@ from audioctl.cli import (
     init,
     ledger,
     logs,
+    metrics,
     model,
     process,
     report,
@@ -47,6 +48,25 @@ _EPILOG = (
 _GROUPS = (
     *(submit, process, status, cancel, logs, export, search, report, verify, clean, doctor, init, model, config),
     *(database, ledger, tune, demo, finish),
+    *(
+        submit,
+        process,
+        status,
+        cancel,
+        logs,
+        export,
+        search,
+        verify,
+        clean,
+        doctor,
+        init,
+        metrics,
+        model,
+        config,
+        database,
+        ledger,
+    ),
+    *(tune, demo, finish),
 )
 """In the order of the help."""
 

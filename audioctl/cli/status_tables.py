@@ -136,7 +136,8 @@ def _owed(uploads: int, rows: int) -> str:
     )
 
 
-def _elapsed_seconds(day: DayStatus) -> float | None:
+def elapsed_seconds(day: DayStatus) -> float | None:
+    """Since the first archive was begun, until now or until the last one had ended; ``None`` where none has begun."""
     end = utc_now() if day.state in _LIVE else day.finished_at
     if day.started_at is None or end is None:
         return None
@@ -144,7 +145,7 @@ def _elapsed_seconds(day: DayStatus) -> float | None:
 
 
 def _speed(day: DayStatus) -> str:
-    elapsed = _elapsed_seconds(day)
+    elapsed = elapsed_seconds(day)
     return f"{day.totals.audio_seconds / elapsed:,.0f} × real time" if elapsed and day.totals.audio_seconds else "-"
 
 

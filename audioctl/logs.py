@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audioctl.errors import JournalError, LedgerError
-from audioctl.joblog import lines_of_attempt
+from audioctl.joblog import JSON_BEGINNING, as_text, lines_of_attempt
 from audioctl.ledger.events import AttemptStarted
 from audioctl.ledger.journal import journal_path, read_entries
 from audioctl.runs import log_path, runs_folder
@@ -69,12 +69,31 @@ class GrowingFile:
             with self.path.open("rb") as file:
                 file.seek(self.offset)
                 while piece := file.read(_PIECE_BYTES):
+                    piece = piece[: _end_of_whole_lines(piece)]
+                    if not piece:
+                        return
                     self.offset += len(piece)
                     yield piece
+                    file.seek(self.offset)
         except FileNotFoundError:
             return
         except OSError as error:
             raise _unreadable(self.path, error) from error
+
+
+def _end_of_whole_lines(piece: bytes) -> int:
+    """Of a piece, the end of what can be shown: a line of JSON only as a whole, so one that is cut comes later."""
+    start = piece.rfind(b"\n") + 1
+    tail = piece[start:]
+    is_cut = bool(tail) and JSON_BEGINNING.startswith(tail[: len(JSON_BEGINNING)])
+    return start if is_cut and (start or len(piece) < _PIECE_BYTES) else len(piece)
+
+
+def readable(piece: bytes) -> bytes:
+    """Lines of a log for people: those of JSON as text."""
+    if JSON_BEGINNING not in piece:
+        return piece
+    return b"".join(map(as_text, piece.splitlines(keepends=True)))
 
 
 def read_attempt(log: Path, attempt: int) -> Iterator[bytes]:

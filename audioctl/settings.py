@@ -282,6 +282,15 @@ class Database(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 60
 
 
+class Logging(Struct, frozen=True, forbid_unknown_fields=True):
+    """The logs of jobs."""
+
+    format: Annotated[
+        Literal["text", "json"],
+        Meta(description="Lines of a job's log: text for people, json for programs that collect logs."),
+    ] = "text"
+
+
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """Everything that can be set; ``Settings()`` is what holds with no file at all."""
 
@@ -295,6 +304,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     transcribe: Transcribe = Transcribe()
     upload: Upload = Upload()
     database: Database = Database()
+    logging: Logging = Logging()
+
+
+_FLAGS = {"logging.format": "--log-format"}
+"""Flags of keys whose names say too little without their section."""
 
 
 @dataclass(frozen=True)
@@ -321,7 +335,7 @@ class Key:
     @property
     def flag(self) -> str:
         """How the commands spell its flag, where they have one."""
-        return "--" + self.name.replace("_", "-")
+        return _FLAGS.get(self.dotted) or "--" + self.name.replace("_", "-")
 
     @property
     def plain_type(self) -> msgspec.inspect.Type:

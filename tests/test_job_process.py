@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -21,6 +22,7 @@ from workspace import DAY, PATIENCE_SECONDS, SLOT, Result, Workspace, bundled_en
 
 from audioctl.errors import ArchiveStillBusyError, Drained
 from audioctl.ledger.lease import STALE_AFTER_SECONDS, lease_path, live_holder
+from audioctl.node import node_name
 from audioctl.pipeline.counters import Counters
 from audioctl.pipeline.drain import DrainRequest
 from audioctl.pipeline.job import ArchiveJob, Surroundings
@@ -80,6 +82,18 @@ def test_every_line_has_its_time_and_attempt(clips: Workspace) -> None:
     assert attempts(first) == {"1"}
     assert "4 clips stored" in first.stdout
     assert attempts(second) == {"2"}
+
+
+def test_with_the_setting_the_log_of_a_job_is_json(clips: Workspace) -> None:
+    clips.configure("logging", format="json")
+    clips.storage.write_text("no folder")
+    result = run_job(clips)
+    assert result.returncode == ExitCode.LOOK
+    told = [json.loads(line) for line in lines(result)]
+    of_job = {"day": DAY, "slot": SLOT, "run_id": RUN, "job_id": "77_0", "attempt": 1, "node": node_name()}
+    assert all(line.items() >= of_job.items() for line in told)
+    levels = {line["message"].partition(":")[0]: line["level"] for line in told}
+    assert (levels[clips.archive.name], levels["Batch 0"]) == ("info", "warning")
 
 
 def test_so_has_what_an_attempt_says_that_ends_early(workspace: Workspace) -> None:

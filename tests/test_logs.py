@@ -21,7 +21,7 @@ from waiting import wait_until
 
 from audioctl.executors.local import SUPERVISOR_LEASE
 from audioctl.executors.slurm import job_name
-from audioctl.joblog import log_line
+from audioctl.joblog import JobContext, Level, json_line, log_line
 from audioctl.ledger.journal import journal_path
 from audioctl.ledger.lease import lease_path
 from audioctl.logs import GrowingFile, attempt_offset, read_attempt
@@ -92,6 +92,21 @@ def test_the_newest_attempt_is_shown_and_then_what_slurm_said(state: Path, reque
     assert heading == f"Attempt 2, job 12_0 on gpu2: {log_path(requeued, SLOT)}"
     assert "slurm-12_0.log" in of_slurm
     assert standing == f"{SLOT} is done"
+
+
+def test_logs_of_json_are_shown_as_those_of_text_are(state: Path) -> None:
+    folder = run_of(state, [SLOT], FIRST)
+    job = {"run_id": FIRST, "job_id": "12_0"}
+    write_journal(state, SLOT, [started(1, **job), ended(1, Outcome.DRAINED)])
+    write_journal(state, SLOT, whole_archive(2, attempt=2, **job))
+    context = JobContext(DAY, SLOT, FIRST, "12_0", "gpu1")
+    write_log(folder, log_line(None, "begins"), json_line(context, 1, Level.INFO, "first"), "of a library\n")
+    write_log(folder, json_line(context, None, Level.INFO, "begins again"))
+    write_log(folder, json_line(context, 2, Level.WARNING, "second, hört"))
+    shown = [line.partition(" ")[2] for line in logs(state, DAY, SLOT).stdout.splitlines()]
+    assert shown == ["[attempt ?] begins again", "[attempt 2] second, hört"]
+    before = logs(state, DAY, SLOT, "--attempt", "1").stdout.splitlines()
+    assert [line.partition("] ")[2] or line for line in before] == ["begins", "first", "of a library"]
 
 
 @pytest.mark.usefixtures("requeued")
@@ -276,6 +291,20 @@ def test_memory_stays_flat_however_large_a_log_is(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 2_000_000
     finally:
         tracemalloc.stop()
+
+
+def test_a_line_of_json_that_is_half_there_is_shown_when_it_is_whole(tmp_path: Path) -> None:
+    log = tmp_path / "12_30.log"
+    line = json_line(JobContext(DAY, SLOT, FIRST, "12_0", "gpu1"), 1, Level.INFO, "first").encode()
+    growing = GrowingFile(log)
+    for written, shown in (
+        (b"text\n" + line[:5], [b"text\n"]),
+        (line[5:40], []),
+        (line[40:] + b"half", [line + b"half"]),
+    ):
+        with log.open("ab") as file:
+            file.write(written)
+        assert list(growing.read()) == shown
 
 
 def test_an_attempt_that_has_printed_nothing_begins_at_the_end_of_its_log(tmp_path: Path) -> None:

@@ -47,26 +47,7 @@ _EPILOG = (
 
 _GROUPS = (
     *(submit, process, status, cancel, logs, export, search, report, verify, clean, doctor, init, model, config),
-    *(database, ledger, tune, demo, finish),
-    *(
-        submit,
-        process,
-        status,
-        cancel,
-        logs,
-        export,
-        search,
-        verify,
-        clean,
-        doctor,
-        init,
-        metrics,
-        model,
-        config,
-        database,
-        ledger,
-    ),
-    *(tune, demo, finish),
+    *(database, ledger, metrics, tune, demo, finish),
 )
 """In the order of the help."""
 

@@ -56,7 +56,7 @@ def run_in_foreground(
             with suppress(OSError, SystemExit):  # a reader that has gone (rich exits then) must not end the work
                 if drain.is_requested() and not drain_was_told:
                     drain_was_told = True
-                    display.notify(
+                    display.tell(
                         f"Finishing what is in flight, for up to {drain.drain_seconds:.0f} s; Ctrl-C ends it at once."
                     )
                 display.tick()

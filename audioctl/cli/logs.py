@@ -187,8 +187,11 @@ def _print_or_say_so(pieces: Iterable[bytes]) -> None:
 
 
 def _print(pieces: Iterable[bytes]) -> bool:
-    """As they are, or, where a terminal would act on them, with control characters as escapes; whether any came."""
+    """For people, and, where a terminal would act on them, with control characters as escapes; whether any came."""
+    from audioctl.logs import readable
+
     any_came = False
+    pieces = map(readable, pieces)
     if sys.stdout.isatty():
         for text in codecs.iterdecode(pieces, "utf-8", "backslashreplace"):
             any_came = True

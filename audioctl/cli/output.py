@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from audioctl.joblog import Level, LogStream
 from audioctl.words import audio_hours as audio_hours
 from audioctl.words import duration as duration
 from audioctl.words import size as size
@@ -26,6 +27,9 @@ STATE_STYLES = {
     "damaged": "yellow",
     "failed": "bold red",
 }
+
+_LEVELS = {"yellow": Level.WARNING, "bold red": Level.ERROR}
+"""What the styles of messages mean in a log."""
 
 GAP = 2
 """Spaces between the columns of a table."""
@@ -45,7 +49,10 @@ def note(message: str, *, style: str = "") -> None:
     with suppress(OSError):
         sys.stdout.flush()  # or, in `2>&1 | less`, results would come behind what is said of them
     with suppress(OSError, SystemExit):  # rich exits where a pipe is closed
-        Console(stderr=True, highlight=False, soft_wrap=True).print(Text(printable(message), style))
+        if isinstance(sys.stderr, LogStream):
+            sys.stderr.say(_LEVELS.get(style, Level.INFO), printable(message))
+        else:
+            Console(stderr=True, highlight=False, soft_wrap=True).print(Text(printable(message), style))
 
 
 def print_json(value: object) -> None:

@@ -17,7 +17,8 @@ from audioctl.cli.flags import PIPELINE_KEYS, settings_flags
 from audioctl.cli.output import audio_hours, duration, note, one_line, print_json, print_line
 from audioctl.days import parse_day, parse_slot
 from audioctl.environment import limit_linear_algebra, secrets_taken
-from audioctl.joblog import JobLog
+from audioctl.joblog import JobContext, JobLog
+from audioctl.node import node_name
 from audioctl.settings import Settings
 from audioctl.states import ExitCode, Stage
 
@@ -67,6 +68,8 @@ def process_tar(
     parse_slot(slot)
     log: JobLog | None = context.meta.get(_JOB_LOG)
     job = ArchiveJob(day, slot, archive.absolute(), run_id, job_id or os.environ.get("SLURM_JOB_ID"))
+    if log is not None and run_id is not None and settings.logging.format == "json":
+        log.context = JobContext(day, slot, run_id, job.job_id, node_name())
     done_before = None if log is None else _done_before(job, settings, log)
     if done_before:
         progress, counts = done_before, Counts()
@@ -137,7 +140,7 @@ def _run_job(job: ArchiveJob, settings: Settings, log: JobLog | None) -> tuple[A
 
             def load() -> WhisperEngine:
                 engine = load_engine(settings.transcribe, settings.paths.models)
-                display.notify(engine.description)
+                display.tell(engine.description)
                 return engine
 
             around = Surroundings(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
 from typing import Protocol, Self
@@ -23,23 +22,31 @@ LINE_SECONDS = 10.0
 
 
 class ProgressDisplay(Protocol):
-    """A context manager; ``tick`` is called several times a second, ``notify`` from any thread."""
+    """A context manager; ``tick`` is called several times a second, the other two from any thread.
+
+    ``tell`` is for what may be known, ``notify`` for what goes wrong.
+    """
 
     def __enter__(self) -> Self: ...
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None: ...
     def tick(self) -> None: ...
+    def tell(self, message: str) -> None: ...
     def notify(self, message: str) -> None: ...
 
 
-def note_with_time(message: str) -> None:
-    note(f"{utc_now()} {message}")
+class Say(Protocol):
+    """Prints a line, as ``audioctl.cli.output.note`` does."""
+
+    def __call__(self, message: str, *, style: str = "") -> None: ...
 
 
-def progress_display(
-    title: str, counters: Counters, *, database: bool, say: Callable[[str], None] = note_with_time
-) -> ProgressDisplay:
+def note_with_time(message: str, *, style: str = "") -> None:
+    note(f"{utc_now()} {message}", style=style)
+
+
+def progress_display(title: str, counters: Counters, *, database: bool, say: Say = note_with_time) -> ProgressDisplay:
     """``say`` is what prints the plain lines."""
     if sys.stderr.isatty():  # Rich would take the variable FORCE_COLOR for a terminal, which many jobs inherit
         return LiveDisplay(title, counters, Console(stderr=True, highlight=False), database)
@@ -64,12 +71,15 @@ class LiveDisplay:
     def tick(self) -> None:
         self._live.update(render(self._title, self._counters.look(), database=self._database), refresh=True)
 
+    def tell(self, message: str) -> None:
+        self._console.print(Text(one_line(message)), soft_wrap=True)
+
     def notify(self, message: str) -> None:
         self._console.print(Text(one_line(message), "yellow"), soft_wrap=True)
 
 
 class LineDisplay:
-    def __init__(self, title: str, counters: Counters, say: Callable[[str], None] = note_with_time) -> None:
+    def __init__(self, title: str, counters: Counters, say: Say = note_with_time) -> None:
         self._title = one_line(title)
         self._counters = counters
         self._say = say
@@ -86,8 +96,11 @@ class LineDisplay:
         if time.monotonic() >= self._next_line and _anything_happened(self._counters.look()):
             self._print()
 
-    def notify(self, message: str) -> None:
+    def tell(self, message: str) -> None:
         self._say(one_line(message))
+
+    def notify(self, message: str) -> None:
+        self._say(one_line(message), style="yellow")
 
     def _print(self) -> None:
         self._next_line = time.monotonic() + LINE_SECONDS

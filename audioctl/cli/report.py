@@ -11,6 +11,7 @@ from audioctl.cli.arguments import DaysArgument, JsonOption
 from audioctl.cli.flags import settings_flags
 from audioctl.cli.ledger import fresh_ledger
 from audioctl.cli.output import note, print_json, print_line
+from audioctl.cli.unknown import check_known
 from audioctl.clock import utc_now
 from audioctl.days import parse_days
 from audioctl.errors import UsageError
@@ -50,13 +51,12 @@ def report(
     instead.
     """
     wanted = parse_days(days)
+    check_known(settings, wanted)
     if as_json and out is not None:
         raise UsageError("--json prints figures and writes no page.", hint="Leave out --out, or --json.")
     if out is not None and len(wanted) > 1 and not out.is_dir():
         raise UsageError(f"The pages of several days need a folder, and {out} is none.", hint=f"`mkdir -p {out}`")
     known = [figures for day in wanted if (figures := _figures(settings, day)) is not None]
-    if not known:
-        raise UsageError(f"Nothing is known of {days}.", hint="`audioctl status` lists the days that were worked on.")
     if as_json:
         from audioctl.reporting.objects import as_object
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from audioctl.cli import completion
 from audioctl.cli.arguments import JsonOption, SlotsOption
 from audioctl.cli.flags import settings_flags
 from audioctl.cli.output import Column, note, one_line, print_json, print_table
@@ -39,7 +40,13 @@ def search(
     settings: Settings,
     days: Annotated[
         str | None,
-        typer.Option("--day", metavar="DAY", help="Only this day, or a range A..B.", show_default=False),
+        typer.Option(
+            "--day",
+            metavar="DAY",
+            help="Only this day, or a range A..B.",
+            show_default=False,
+            autocompletion=completion.known_days,
+        ),
     ] = None,
     slot: SlotsOption = None,
     language: Annotated[

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from audioctl.archives import Archive
     from audioctl.submission import Decision
 
-SUBMIT_KEYS = ("submit.executor", *PIPELINE_KEYS)
+SUBMIT_KEYS = ("submit.executor", *PIPELINE_KEYS, "logging.format")
 
 MaxConcurrentOption = Annotated[
     int | None,

@@ -157,6 +157,9 @@ class _Display:
     def say(self, what: str) -> None:
         self._now = what
 
+    def tell(self, message: str) -> None:
+        note(one_line(message))
+
     def notify(self, message: str) -> None:
         note(one_line(message), style="yellow")
 

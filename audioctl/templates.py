@@ -100,6 +100,7 @@ def render_array(request: ScriptRequest, part: str) -> str:
     archives = [archive for archive in request.archives if part_and_task(archive[2])[0] == part]
     last_task = part_and_task(archives[-1][2])[1]
     options = {
+        "comment": _comment(request, _which_archives([slot for slot, _, _ in archives])),
         **_resources(slurm),
         "time": slurm.time,
         "array": f"0-{last_task}%{request.max_concurrent}",
@@ -112,6 +113,8 @@ def render_array(request: ScriptRequest, part: str) -> str:
         options=list(_sbatch_options(request, part, options, "slurm-%A_%a", slurm.extra)),
         modules=slurm.modules,
         archives_per_job=slurm.archives_per_job,
+        # A site may have a use of its own for the comments of jobs.
+        comments=not any(option.startswith("--comment") for option in slurm.extra),
     )
 
 
@@ -119,6 +122,7 @@ def render_finish(request: ScriptRequest) -> str:
     """The Slurm job that finishes the day: no GPU, and little of everything else."""
     slurm = request.settings.slurm
     options = {
+        "comment": _comment(request, "finishes the day"),
         "cpus-per-task": str(slurm.finish_cpus_per_task),
         "mem": slurm.finish_mem,
         "time": slurm.finish_time,
@@ -142,7 +146,8 @@ def render_doctor(request: ScriptRequest, time: str) -> str:
     as image-test. Of the archives nothing but their folders counts, which are shown inside the image.
     """
     slurm = request.settings.slurm
-    options = {**_resources(slurm), "time": time}
+    comment = f"audioctl doctor --on-node (run {request.run_id})"
+    options = {"comment": comment, **_resources(slurm), "time": time}
     return _render(
         DOCTOR_TEMPLATE,
         request,
@@ -157,13 +162,21 @@ def _resources(slurm: Slurm) -> dict[str, str]:
     return {"cpus-per-task": str(slurm.cpus_per_task), "gpus": slurm.gpus, "gres": slurm.gres, "mem": slurm.mem}
 
 
+def _comment(request: ScriptRequest, what: str) -> str:
+    """What `squeue --format=%k` shows of a job."""
+    return f"audioctl {request.day}: {what} (run {request.run_id})"
+
+
+def _which_archives(slots: Sequence[str]) -> str:
+    return slots[0] if len(slots) == 1 else f"{len(slots)} archives, {slots[0]} to {slots[-1]}"
+
+
 def _sbatch_options(
     request: ScriptRequest, part: str, own: Mapping[str, str], log: str, extra: Sequence[str]
 ) -> Iterator[str]:
     slurm = request.settings.slurm
     options = {
         "job-name": job_name(request.run_id, part),
-        "comment": f"audioctl {request.day}",
         "partition": (slurm.finish_partition if part == FINISH else "") or slurm.partition,
         "account": slurm.account,
         "qos": slurm.qos,

@@ -69,8 +69,10 @@ echo "squeue $*" >>"$RECORDS/slurm"
 if [ -z "${SQUEUE_STATES:-}" ]; then echo "$STATE"; fi
 """
 
+# What becomes of an update nobody waits for, so it has no place in the order of the others.
 SCONTROL = """#!/bin/bash
-echo "scontrol $*" >>"$RECORDS/slurm"
+if [ "$1" = update ]; then list=updates; else list=slurm; fi
+echo "scontrol $*" >>"$RECORDS/$list"
 """
 
 # Runs the command outside any image, in the environment that it would have inside.
@@ -208,6 +210,10 @@ class Node:
 
     def slurm_calls(self) -> list[str]:
         return self._lines("slurm")
+
+    def updates(self) -> list[str]:
+        """What Slurm was asked to write of its jobs."""
+        return self._lines("updates")
 
     def engine_calls(self) -> list[list[str]]:
         return [json.loads(line) for line in self._lines("engine")]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from job_node import Node, array_task, request_on
+from waiting import wait_until
 
 from audioctl.settings import Slurm
 from audioctl.templates import render_array, render_finish, render_job
@@ -204,6 +205,33 @@ def test_a_job_whose_module_is_missing_does_not_begin(node: Node) -> None:
 
     assert node.run("module() { return 5; }\n" + script, environ=array_task()) == 5
     assert node.calls() == []
+
+
+def test_a_task_tells_squeue_which_archive_it_is_at(node: Node) -> None:
+    request = request_on(node, "/a.tar", "/b.tar", slurm=Slurm(archives_per_job=2))
+
+    assert node.run(render_array(request, "0"), environ=array_task()) == 0
+
+    wait_until(lambda: len(node.updates()) == 2, "both updates")
+    assert sorted(node.updates()) == [
+        f"scontrol update jobid=123_0 comment=audioctl 2025-01-25 {slot} (run run-1)" for slot in ("12_00", "12_10")
+    ]
+
+
+def test_a_comment_that_the_site_wants_is_left_as_it_is(node: Node) -> None:
+    script = render_array(request_on(node, "/a.tar", slurm=Slurm(extra=("--comment=project-7",))), "0")
+
+    assert "scontrol update" not in script
+    assert node.run(script, environ=array_task()) == 0
+
+
+def test_nothing_is_said_where_squeue_cannot_be_told(node: Node) -> None:
+    node.install("scontrol", "#!/bin/sh\necho slurm_update error >&2\nexit 1\n")
+
+    with node.started(render_array(request_on(node, "/a.tar"), "0"), environ=array_task()) as job:
+        code, _, errors = job.end()
+
+    assert (code, errors) == (0, "")
 
 
 # --- asking to be requeued ------------------------------------------------------------------------

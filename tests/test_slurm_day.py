@@ -55,6 +55,40 @@ def test_twelve_archives_are_done_on_two_nodes_never_more_at_once_than_allowed(
     assert day.run("resume").stderr == "Nothing is left to do.\n"
 
 
+def test_squeue_tells_what_each_job_is_at_and_logs_are_json_where_they_should_be(
+    idle_cluster: Cluster, tmp_path: Path
+) -> None:
+    day = ClusterDay(idle_cluster, tmp_path, ["00_00", "00_10", "00_20"], max_concurrent=2)
+    day.configure("logging", format="json")
+    day.take(5.0)
+
+    def shown() -> dict[str, str]:
+        lines = idle_cluster.run("squeue", "--noheader", "--format=%i|%k").stdout.splitlines()
+        return dict(line.split("|", 1) for line in lines)
+
+    day.run("submit-day", DAY)
+
+    array, finish, run = day.number(), day.number("finish"), f"(run {day.runs()[-1].run_id})"
+    wait_until(
+        lambda: (
+            shown()
+            == {
+                f"{array}_0": f"audioctl {DAY} 00_00 {run}",
+                f"{array}_1": f"audioctl {DAY} 00_10 {run}",
+                f"{array}_2": f"audioctl {DAY}: 3 archives, 00_00 to 00_20 {run}",
+                finish: f"audioctl {DAY}: finishes the day {run}",
+            }
+        ),
+        "both tasks to say what they work on",
+    )
+    day.take(0)
+    idle_cluster.wait_for_end(finish)
+    log = run_folder(day.state, day.runs()[-1]) / "logs" / "00_10.log"
+    told = [json.loads(line) for line in log.read_text().splitlines()]
+    assert {(line["slot"], line["job_id"], line["attempt"]) for line in told} == {("00_10", f"{array}_1", 1)}
+    assert f"[attempt 1] {told[-1]['message']}\n" in day.run("logs", DAY, "00_10").stdout
+
+
 def test_the_monitoring_page_sees_a_day_as_it_goes_and_jobs_find_the_database(
     idle_cluster: Cluster, tmp_path: Path, upgraded: Connection
 ) -> None:

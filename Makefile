@@ -14,7 +14,7 @@ help:
 	@echo "make bench   measure it beside the ways it replaces: a quarter of an hour on two idle cores"
 	@echo "make lint    ruff, mypy --strict"
 	@echo "make format  let ruff mend what it can"
-	@echo "make docs    write docs/configuration.md anew from the settings"
+	@echo "make docs    write anew what is made from the program: configuration.md, schemas, the man page"
 	@echo "make clean   remove the virtual environment and the demo's folder"
 
 demo: $(VENV)/.worker
@@ -53,6 +53,8 @@ format: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(AUDIOCTL) config reference > docs/configuration.md
+	$(PYTHON) -m tools.json_schemas
+	$(PYTHON) -m tools.man_page > man/audioctl.1
 
 clean:
 	rm -rf $(VENV) audioctl-demo

@@ -34,7 +34,10 @@ def show(
     origin: Annotated[bool, typer.Option("--origin", help="Say where each value comes from.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the value of every setting: a table on a terminal, lines of TOML elsewhere."""
+    """Show the value of every setting.
+
+    On a terminal as a table, elsewhere as lines of TOML.
+    """
     loaded = load_settings(config_file=_given(context).config_file, environ=os.environ, cwd=Path.cwd())
     if as_json:
         settings = msgspec.to_builtins(loaded.settings)

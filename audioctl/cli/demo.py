@@ -31,9 +31,11 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     folder: Annotated[
-        Path, typer.Option("--folder", help="Where the sample day and all that is made of it go.")
+        Path, typer.Option("--folder", metavar="FOLDER", help="Where the sample day and all that is made of it go.")
     ] = Path("audioctl-demo"),
-    clips: Annotated[int, typer.Option("--clips", min=1, help="Clips in each of the three archives.")] = 40,
+    clips: Annotated[
+        int, typer.Option("--clips", min=1, metavar="N", help="Clips in each of the three archives.")
+    ] = 40,
 ) -> None:
     """Process a sample day here, with nothing set up.
 

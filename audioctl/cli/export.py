@@ -43,10 +43,12 @@ def export(
     ] = None,
     slot: SlotsOption = None,
 ) -> None:
-    """Write transcripts as JSON, text, subtitles or Parquet: what is there so far, of a day that is being worked on.
+    """Write transcripts as JSON, text, subtitles or Parquet.
+
+    Of a day that is being worked on, what is there so far.
 
     srt and vtt with --out: a tree as at the destination, DIR/HH_MM/MEMBER.vtt, of a range of days
-    DIR/YYYY/MM/DD/HH_MM/MEMBER.vtt. Parquet: DIR/day=YYYY-MM-DD/transcripts.parquet, which takes the place of the
+    DIR/YYYY/MM/DD/HH_MM/MEMBER.vtt. Parquet: DIR/day=DAY/transcripts.parquet, which takes the place of the
     day's last one; it needs pip install 'audioctl[parquet]'.
     """
     state_dir = Path(settings.paths.state_dir)

@@ -21,7 +21,10 @@ def register(app: typer.Typer) -> None:
 
 
 def rebuild(context: typer.Context) -> None:
-    """Build the ledger anew from the runs and the journals, which lose nothing by it."""
+    """Build the ledger anew from the runs and the journals.
+
+    These lose nothing by it.
+    """
     from audioctl.ledger.models import empty_ledger, ledger_path
     from audioctl.ledger.queries import all_days
 

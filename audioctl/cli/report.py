@@ -44,11 +44,11 @@ def report(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a day as one HTML page, which needs no network; print its path.
+    """Write a day as one HTML page.
 
-    Jobs and stages over time, speed, what bounds it, costs, lengths and languages, transcripts worth a check, what was
-    rejected, what failed and what to type. While jobs are at work it is an interim report. --json prints its figures
-    instead.
+    It needs no network; its path is printed. Jobs and stages over time, speed, what bounds it, costs, lengths and
+    languages, transcripts worth a check, what was rejected, what failed and what to type. While jobs are at work it is
+    an interim report. --json prints its figures instead.
     """
     wanted = parse_days(days)
     check_known(settings, wanted)

@@ -56,7 +56,9 @@ def search(
     limit: Annotated[int, typer.Option("--limit", min=1, metavar="N", help="At most so many hits.")] = 100,
     as_json: JsonOption = False,
 ) -> None:
-    """Search the transcripts, newest first: in PostgreSQL where database.enabled says so, else in the journals.
+    """Search the transcripts, newest first.
+
+    In PostgreSQL where database.enabled says so, else in the journals.
 
     All words have to be there, in any case; "words in quotes" next to each other; or means either; -word: it is not
     there. Quote the whole for the shell, and put -- before a search that begins with a minus: audioctl search --

@@ -62,7 +62,10 @@ def status(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show each archive of a day, or, of several days or without DAY, each day."""
+    """Show how the archives of a day stand, or how days do.
+
+    Of one DAY each archive, of several or without DAY each day.
+    """
     wanted = parse_days(day) if day else None
     if slow:
         if failed or watch:

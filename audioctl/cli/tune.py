@@ -68,16 +68,16 @@ def tune(
     context: typer.Context,  # noqa: ARG001 - the settings are read from it
     archive: ArchiveArgument,
     settings: Settings,
-    clips: Annotated[int, typer.Option("--clips", min=1, help="Clips in the sample.")] = 40,
+    clips: Annotated[int, typer.Option("--clips", min=1, metavar="N", help="Clips in the sample.")] = 40,
     minutes: Annotated[
-        float, typer.Option("--minutes", min=0, help="How long to measure; then nothing more is begun.")
+        float, typer.Option("--minutes", min=0, metavar="N", help="How long to measure; then nothing more is begun.")
     ] = 5,
     differences: Annotated[
         bool, typer.Option("--differences", help="Show transcripts: some of the clips that were heard otherwise.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure which settings of the recogniser are worth having here.
+    """Measure which settings of the recogniser pay here.
 
     A sample of the archive's clips is heard in many ways: windows, beams, batch sizes and compute types. Their words
     are compared with those of the slowest and most careful way. Nothing is changed or stored; the best settings are

@@ -90,7 +90,7 @@ def test_several_pages_do_not_fit_into_one_file(eventful: Path) -> None:
 def test_a_day_that_nobody_knows_is_wrong_usage(eventful: Path) -> None:
     result = audioctl(eventful, "report", "2024-12-24")
     assert (result.returncode, result.stdout) == (2, "")
-    assert "Nothing is known of 2024-12-24." in result.stderr
+    assert "Nothing is known of 2024-12-24 in" in result.stderr
     assert not (eventful.parent / "report-2024-12-24.html").exists()
 
 

@@ -12,12 +12,12 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from audioctl.environment import without_secrets
+from audioctl.pipeline.signals import held_back
 
 _STREAM_HEADER_BYTES = 12
 _BLOCK_FLAGS_AT = _STREAM_HEADER_BYTES + 1
@@ -28,7 +28,6 @@ MOST_THREADS = 4
 """Some 80 MB/s, far more than any recogniser hears; the other cores are for converting."""
 
 _CHUNK_BYTES = 256 << 10
-_SIGNALS_OF_THE_JOB = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 _DEAF = 'trap "" INT TERM USR1; exec "$0" "$@"'
 
 
@@ -54,7 +53,7 @@ class XzProcess:
         self._input = path.open("rb")
         # Slurm signals every process of a job to make it drain; what is read until then should still be read well.
         # xz unblocks what was blocked when it began, but leaves alone what was ignored.
-        with _held_back(_SIGNALS_OF_THE_JOB):  # until the shell ignores them
+        with held_back():  # until the shell ignores them
             self._process = subprocess.Popen(
                 ["sh", "-c", _DEAF, "xz", "--decompress", "--stdout", f"--threads={threads}"],
                 stdin=self._input,
@@ -88,13 +87,3 @@ class XzProcess:
             raise OSError(errno.EIO, complaint or f"xz was ended by {signal.Signals(-exit_code).name}")
         if exit_code > 0:
             raise XzFailedError(complaint.removeprefix("xz: (stdin): ") or f"exit code {exit_code}")
-
-
-@contextmanager
-def _held_back(signals: tuple[signal.Signals, ...]) -> Iterator[None]:
-    """A program that is started meanwhile never hears these signals."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

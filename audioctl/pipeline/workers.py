@@ -12,15 +12,16 @@ import pickle
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from typing import Any, TypeVar, cast
 
 from audioctl.errors import AudioctlError
+from audioctl.pipeline.signals import SIGNALS_OF_THE_JOB, held_back
 from audioctl.pipeline.stopwatches import Stopwatch
 
 Argument = TypeVar("Argument")
@@ -29,9 +30,6 @@ Result = TypeVar("Result")
 _ATTEMPTS = 3
 """How often a call is given to a worker that then dies. Once or twice it may not have been the call's fault: the kernel
 may have wanted the memory."""
-
-_PARENTS_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-"""Sent to every process of a job by terminals, Slurm and systemd; what becomes of the work, the job's own one says."""
 
 
 class WorkerDiedError(Exception):
@@ -168,7 +166,7 @@ class _Worker:
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, lifeline, begin), daemon=True)
         resource_tracker.ensure_running()  # when it starts, it lets signals through again
-        with _held_back(_PARENTS_SIGNALS):  # the fork server and the workers inherit it
+        with held_back():  # the fork server and the workers inherit it
             self._process.start()
         theirs.close()
 
@@ -215,18 +213,9 @@ class _Worker:
         return self._process.exitcode
 
 
-@contextmanager
-def _held_back(signals: tuple[signal.Signals, ...]) -> Iterator[None]:
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def _serve(connection: Connection, lifeline: Connection, begin: Callable[[], None]) -> None:
     """The worker process."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, _PARENTS_SIGNALS)
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS_OF_THE_JOB)
     threading.Thread(target=_end_with, args=[lifeline], daemon=True).start()
     begin()
     connection.send(True)

@@ -15,6 +15,9 @@ class ArchiveState(StrEnum):
     CANCELLED = "cancelled"
 
 
+WANTS_A_LOOK = (ArchiveState.FAILED, ArchiveState.DAMAGED)
+
+
 class Stage(StrEnum):
     """What has to happen to a batch, in order. ``RECORD`` and ``CONFIRM`` only where a database is configured."""
 

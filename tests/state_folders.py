@@ -1,7 +1,9 @@
-"""State folders to look at: an empty one, and one in which everything has happened."""
+"""State folders to look at: an empty one, one in which everything has happened, and somebody else's."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -21,8 +23,13 @@ from journals import (
     whole_archive,
     write_journal,
 )
+from ledgers import bring_up_to_date
 
+from audioctl.ledger.models import ledger_path
 from audioctl.states import Damage, Outcome, Stage
+
+# root may do anything anywhere; without this capability it may do what any other user may.
+AS_ANYBODY = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
 
 REPLACED = msgspec.structs.replace(ARCHIVE, size_bytes=900)
 
@@ -58,3 +65,17 @@ def eventful(state: Path) -> Path:
     submit(state, ["00_30", "02_00"])
     submit(state, ["00_50"], "20250126T123000Z-0002", created_at="2025-01-26T12:30:00Z")
     return state
+
+
+@pytest.fixture
+def read_only(eventful: Path) -> Iterator[Path]:
+    """Somebody else's state folder, whose ledger knows nothing of the newest archive."""
+    bring_up_to_date(eventful)
+    write_journal(eventful, "20_00", whole_archive(5))
+    folders = [folder for folder, _, _ in os.walk(eventful)]
+    ledger_path(eventful).chmod(0o444)
+    for folder in folders:
+        Path(folder).chmod(0o555)
+    yield eventful
+    for folder in folders:
+        Path(folder).chmod(0o755)

@@ -16,14 +16,12 @@ import msgspec
 import pytest
 from journals import DAY, whole_archive, write_journal
 from ledgers import bring_up_to_date, look, tables
+from state_folders import AS_ANYBODY
 
 from audioctl.errors import LedgerError
 from audioctl.ledger.migrations import MIGRATIONS
 from audioctl.ledger.models import ledger_path, open_ledger
 from audioctl.ledger.queries import one_day
-
-# root may do anything anywhere; without this capability it may do what any other user may.
-AS_ANYBODY = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
 
 
 def test_a_ledger_without_tables_is_made_up_to_date(eventful: Path) -> None:
@@ -112,20 +110,6 @@ def test_two_commands_that_look_at_once_do_not_disturb_each_other(state: Path) -
     found = tables(state)
     ledger_path(state).unlink()
     assert found == look(state)
-
-
-@pytest.fixture
-def read_only(eventful: Path) -> Iterator[Path]:
-    """Somebody else's state folder, whose ledger knows nothing of the newest archive."""
-    bring_up_to_date(eventful)
-    write_journal(eventful, "20_00", whole_archive(5))
-    folders = [folder for folder, _, _ in os.walk(eventful)]
-    ledger_path(eventful).chmod(0o444)
-    for folder in folders:
-        Path(folder).chmod(0o555)
-    yield eventful
-    for folder in folders:
-        Path(folder).chmod(0o755)
 
 
 def test_somebody_else_sees_what_is_new_and_changes_nothing(read_only: Path) -> None:

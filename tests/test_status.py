@@ -3,56 +3,16 @@
 from __future__ import annotations
 
 import io
-import os
-import signal
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
-from journals import DAY, submit
 from rich.console import Console
+from statuses import RUN_ID, TIMEOUT, archive, day_of, done, running, waiting
 
 from audioctl.cli.output import make_table
 from audioctl.cli.status_tables import archives_table, remaining_seconds, totals_line
-from audioctl.ledger.queries import ArchiveStatus, BatchCounts, DayStatus, Totals
+from audioctl.ledger.queries import DayStatus
 from audioctl.states import ArchiveState
-
-RUN_ID = "20250125T123000Z-0001"
-TIMEOUT = "Its job reached its time limit (slurm.time) before it had drained (slurm.drain_seconds)."
-
-
-def archive(slot: str, state: str, **changes: Any) -> ArchiveStatus:
-    plain = ArchiveStatus(
-        slot=slot, path=f"/staging/{slot}.tar", state=ArchiveState(state), attempt=1, run_id=RUN_ID,
-        job_id=f"12345678_{int(slot[:2])}", node="gpu-node03", batches=BatchCounts(15, 15, 0), clips=2_863,
-        stored=2_863, rejected=0, skipped=1, audio_seconds=43_200.0, owed_record=0, owed_upload=0,
-        started_at="2025-01-26T08:00:00Z", finished_at="2025-01-26T08:10:00Z", reason=None, error=None,
-    )  # fmt: skip
-    return msgspec.structs.replace(plain, **changes)
-
-
-def done(slot: str, **changes: Any) -> ArchiveStatus:
-    return archive(slot, "done", **changes)
-
-
-def running(slot: str) -> ArchiveStatus:
-    return archive(slot, "running", finished_at=None)
-
-
-def waiting(slot: str, reason: str) -> ArchiveStatus:
-    nothing = {"node": None, "clips": 0, "audio_seconds": 0.0, "started_at": None, "finished_at": None}
-    return archive(slot, "submitted", attempt=0, batches=BatchCounts(0, 0, 0), reason=reason, **nothing)
-
-
-def day_of(*archives: ArchiveStatus) -> DayStatus:
-    totals = Totals(archives=len(archives), audio_seconds=sum(one.audio_seconds for one in archives))
-    for one in archives:
-        setattr(totals, one.state.value, getattr(totals, one.state.value) + 1)
-    state = ArchiveState.RUNNING if totals.running else ArchiveState.SUBMITTED
-    return DayStatus(DAY, state, totals, "2025-01-26T08:00:00Z", None, list(archives))
 
 
 def shown(day: DayStatus, width: int) -> list[str]:
@@ -145,18 +105,3 @@ def test_a_day_whose_only_job_was_lost_has_no_speed() -> None:
     lost = archive("00_00", "failed", reason="lost", finished_at=None)
     day = msgspec.structs.replace(day_of(lost), state=ArchiveState.FAILED)
     assert "real time" not in totals_line(day)
-
-
-def test_a_watch_that_goes_to_a_pipe_ends_quietly_with_ctrl_c(tmp_path: Path) -> None:
-    submit(tmp_path / "audioctl-state", ["12_30"])
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AUDIOCTL_")}
-    command = [sys.executable, "-m", "audioctl", "status", DAY, "--watch"]
-    with subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        while not process.stdout.readline().startswith(DAY):
-            pass
-        process.send_signal(signal.SIGINT)
-        errors = process.communicate(timeout=60)[1]
-    assert (process.returncode, errors) == (0, "")

@@ -61,6 +61,13 @@ def print_json(value: object) -> None:
     sys.stdout.buffer.flush()
 
 
+def print_json_line(value: object) -> None:
+    """One line, and at once: whoever reads it wants to know now."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(msgspec.json.encode(value) + b"\n")
+    sys.stdout.buffer.flush()
+
+
 def print_line(text: str = "") -> None:
     sys.stdout.write(text + "\n")
 
@@ -80,18 +87,23 @@ def print_table(columns: Sequence[Column], rows: Iterable[Sequence[str | Text]])
     """As wide as the terminal; as wide as it needs where there is none, because files and pipes have no edge."""
     console = Console(highlight=False)
     cells = [[_as_text(cell) for cell in row] for row in rows]
-    titles = [Text(column.title, "bold") for column in columns]
-    widths = [max(cell.cell_len for cell in column) for column in zip(titles, *cells, strict=True)]
-    fits = not console.is_terminal or sum(widths) + GAP * (len(widths) - 1) <= console.width
+    lines = table_lines(columns, cells)
+    fits = not console.is_terminal or max(line.cell_len for line in lines) <= console.width
     if fits and not any("\n" in cell.plain for row in cells for cell in row):
         # What Rich's own tables do besides takes most of the time of a command with hundreds of rows.
-        lines = Text("\n").join(_aligned(row, columns, widths) for row in (titles, *cells))
-        console.print(lines, soft_wrap=True)
+        console.print(Text("\n").join(lines), soft_wrap=True)
     else:
         table = make_table(columns, cells)
         if not console.is_terminal:
             console = Console(highlight=False, width=max(console.measure(table).maximum, 1))
         console.print(table)
+
+
+def table_lines(columns: Sequence[Column], rows: Iterable[Sequence[str | Text]]) -> list[Text]:
+    """The titles, then each row, as wide as they need."""
+    cells = [[Text(column.title, "bold") for column in columns], *([_as_text(cell) for cell in row] for row in rows)]
+    widths = [max(cell.cell_len for cell in column) for column in zip(*cells, strict=True)]
+    return [_aligned(row, columns, widths) for row in cells]
 
 
 def _aligned(row: Sequence[Text], columns: Sequence[Column], widths: Sequence[int]) -> Text:

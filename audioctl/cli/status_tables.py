@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from audioctl.cli.output import GAP, Column, audio_hours, duration, state_text
 from audioctl.clock import seconds_between, utc_now
-from audioctl.states import ArchiveState
+from audioctl.states import WANTS_A_LOOK, ArchiveState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from audioctl.ledger.queries import ArchiveStatus, DayStatus, Totals
 
 _LIVE = (ArchiveState.RUNNING, ArchiveState.SUBMITTED)
-WANTS_A_LOOK = (ArchiveState.FAILED, ArchiveState.DAMAGED)
 
 _GIVE_WAY = ("finished", "rejected", "attempt", "audio", "batches", "clips", "node", "job")
 """Columns that a narrow terminal goes without, in this order, until what is said of an archive has room."""
@@ -41,8 +40,8 @@ def days_table(days: Sequence[DayStatus]) -> tuple[list[Column], list[list[str |
             f"{day.totals.clips:,}",
             f"{day.totals.rejected:,}",
             audio_hours(day.totals.audio_seconds),
-            _speed(day),
-            _to_see_to(day.totals),
+            speed(day),
+            to_see_to(day.totals),
         ]
         for day in days
     ]
@@ -70,23 +69,28 @@ def archives_table(day: DayStatus, width: int) -> tuple[list[Column], list[list[
     cells[Column("audio", "right")] = [audio_hours(archive.audio_seconds) for archive in archives]
     if any(archive.finished_at for archive in archives):
         cells[Column("finished")] = [archive.finished_at or "-" for archive in archives]
-    reasons = [_why(archive) for archive in archives]
+    reasons = [why(archive) for archive in archives]
     if any(reasons):
         cells[Column("why", fold=True)] = list(reasons)
     is_about_reasons = all(archive.state in WANTS_A_LOOK for archive in archives)
-    columns = _that_fit(cells, width, folded=width // 2 if is_about_reasons else width // 4)
+    columns = that_fit(cells, width, _GIVE_WAY, folded=width // 2 if is_about_reasons else width // 4)
     return columns, [list(row) for row in zip(*(cells[column] for column in columns), strict=True)]
 
 
-def _that_fit(cells: Mapping[Column, Sequence[str | Text]], width: int, *, folded: int) -> list[Column]:
-    """The column that folds gets ``folded`` characters, if it needs that many."""
+def that_fit(
+    cells: Mapping[Column, Sequence[str | Text]], width: int, give_way: Sequence[str], *, folded: int
+) -> list[Column]:
+    """The columns that are left when those of the titles in ``give_way`` have gone, in turn, until there is room.
+
+    The column that folds gets ``folded`` characters, if it needs that many.
+    """
 
     def needed(column: Column) -> int:
         widest = max((len(column.title), *map(len, cells[column])))
         return min(widest, folded) if column.fold else widest
 
     columns = list(cells)
-    for title in _GIVE_WAY:
+    for title in give_way:
         if sum(map(needed, columns)) + GAP * (len(columns) - 1) <= width:
             break
         columns = [column for column in columns if column.title != title]
@@ -100,9 +104,9 @@ def totals_line(day: DayStatus) -> str:
     parts = [
         f"{day.day}: {totals.archives} archives ({', '.join(states)})",
         f"{totals.clips:,} clips, {audio_hours(totals.audio_seconds)} of audio",
-        f"{_speed(day)}",
+        f"{speed(day)}",
     ]
-    if owed := _owed(totals.owed_upload, totals.owed_record):
+    if owed := what_is_owed(totals.owed_upload, totals.owed_record):
         parts.append(owed)
     if (left := remaining_seconds(day)) is not None:
         parts.append(f"{duration(left)} left")
@@ -116,21 +120,21 @@ def _scheduler_job(archive: ArchiveStatus) -> str | None:
     return archive.job_id
 
 
-def _why(archive: ArchiveStatus) -> str:
-    owed = _owed(archive.owed_upload, archive.owed_record)
+def why(archive: ArchiveStatus) -> str:
+    owed = what_is_owed(archive.owed_upload, archive.owed_record)
     if archive.state in WANTS_A_LOOK:
         return ": ".join(filter(None, (archive.reason, archive.error or owed)))
     return ", ".join(filter(None, (archive.reason, owed)))
 
 
-def _to_see_to(totals: Totals) -> str:
+def to_see_to(totals: Totals) -> str:
     counts = [f"{count} {state.value}" for state in WANTS_A_LOOK if (count := getattr(totals, state.value))]
-    if owed := _owed(totals.owed_upload, totals.owed_record):
+    if owed := what_is_owed(totals.owed_upload, totals.owed_record):
         counts.append(owed)
     return ", ".join(counts)
 
 
-def _owed(uploads: int, rows: int) -> str:
+def what_is_owed(uploads: int, rows: int) -> str:
     return ", ".join(
         text for count, text in ((uploads, f"{uploads:,} to upload"), (rows, f"{rows:,} to record")) if count
     )
@@ -144,7 +148,7 @@ def elapsed_seconds(day: DayStatus) -> float | None:
     return max(1.0, seconds_between(day.started_at, end))
 
 
-def _speed(day: DayStatus) -> str:
+def speed(day: DayStatus) -> str:
     elapsed = elapsed_seconds(day)
     return f"{day.totals.audio_seconds / elapsed:,.0f} × real time" if elapsed and day.totals.audio_seconds else "-"
 
@@ -164,3 +168,12 @@ def remaining_seconds(day: DayStatus) -> float | None:
         return None
     left = day.totals.submitted + running / 2  # those that run are halfway through, taken together
     return took[len(took) // 2] * left / running
+
+
+def nothing_known(days: Sequence[str] | None, *, failed: bool) -> str:
+    """Where there is no day to show."""
+    if failed:
+        return "Nothing has failed."
+    if days is None:
+        return "Nothing has been submitted yet. Begin with `audioctl submit-day DAY`, or `audioctl demo`."
+    return f"Nothing is known of {days[0] if len(days) == 1 else 'these days'}: it was not submitted."

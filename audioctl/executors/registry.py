@@ -32,3 +32,8 @@ def look_at_jobs(state_dir: Path, on_trouble: Callable[[str], None], runs: Seque
         mine = [run for run in runs if run.executor == name]
         statuses |= executor_named(name).look(state_dir, mine, on_trouble)
     return statuses
+
+
+def poll_seconds(runs: Sequence[Run]) -> float:
+    """How long to wait before the jobs of these runs are asked about again."""
+    return max((_EXECUTORS[run.executor]().poll_seconds for run in runs if run.executor in _EXECUTORS), default=0.0)

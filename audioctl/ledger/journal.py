@@ -80,13 +80,20 @@ def newest_timing(path: Path) -> Timing | None:
 
     ``None`` where there is none, or an earlier version wrote it.
     """
-    for line, end in _backwards(path):
-        if line.startswith(_CLIP_LINE):  # most lines, and the largest
-            continue
-        event = _decode(line, path, end)
+    for event, _ in newest_events(path):
         if isinstance(event, BatchTranscribed | AttemptEnded) and (event.timing is None or event.timing.batches):
             return event.timing
     return None
+
+
+def newest_events(path: Path) -> Iterator[tuple[Event, int]]:
+    """What the journal says, from its end back, without its clip lines; of each event also the byte behind it.
+
+    Of the file only what is asked for is read. Raises JournalError.
+    """
+    for line, end in _backwards(path):
+        if not line.startswith(_CLIP_LINE):  # most lines, and the largest
+            yield _decode(line, path, end), end
 
 
 def _backwards(path: Path) -> Iterator[tuple[bytes, int]]:

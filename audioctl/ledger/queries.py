@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, cast
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, cast
 
 import msgspec
 from peewee import fn
 
 from audioctl.ledger.events import ArchiveFile, AttemptEnded, AttemptStarted
-from audioctl.ledger.models import ArchiveRow
+from audioctl.ledger.models import ArchiveRow, BatchRow
 from audioctl.ledger.progress import NEEDS_A_PERSON
-from audioctl.states import ArchiveState, ExitCode
+from audioctl.states import WANTS_A_LOOK, ArchiveState, ExitCode, Stage
 
 _DAY_STATES_BY_WEIGHT = (
     ArchiveState.RUNNING,
@@ -86,6 +86,15 @@ class DayStatus(msgspec.Struct, omit_defaults=True):
     archives: list[ArchiveStatus] | msgspec.UnsetType = msgspec.UNSET
 
 
+class SlotState(NamedTuple):
+    """As much of an archive as a picture of many days needs."""
+
+    day: str
+    slot: str
+    state: ArchiveState
+    reason: str | None
+
+
 def all_days() -> list[DayStatus]:
     """One row a day, oldest first, from one pass over the archives."""
     sums = [fn.SUM(getattr(ArchiveRow, name)) for name in _SUMMED]
@@ -132,6 +141,37 @@ def days_with(states: Iterable[ArchiveState]) -> list[str]:
     """Days that have an archive in one of these states."""
     rows = ArchiveRow.select(ArchiveRow.day).where(ArchiveRow.state.in_(list(states))).distinct()
     return [row.day for row in rows.order_by(ArchiveRow.day)]
+
+
+def failed_days(days: Sequence[str] | None) -> list[DayStatus]:
+    """Of ``days``, or of all, those with archives that failed or are damaged, and only these archives."""
+    found = [status for day in days or days_with(WANTS_A_LOOK) if (status := one_day(day)) is not None]
+    for status in found:
+        status.archives = [archive for archive in status.archives or [] if archive.state in WANTS_A_LOOK]
+    return [status for status in found if status.archives]
+
+
+def slot_states(days: Iterable[str]) -> list[SlotState]:
+    """Every archive of these days."""
+    rows = ArchiveRow.select(ArchiveRow.day, ArchiveRow.slot, ArchiveRow.state, ArchiveRow.reason)
+    found = cast(Iterable[tuple[Any, ...]], rows.where(ArchiveRow.day.in_(list(days))).tuples())
+    return [SlotState(day, slot, ArchiveState(state), reason) for day, slot, state, reason in found]
+
+
+def stages_of(day: str) -> list[Stage]:
+    """Those that the attempt which began last has its batches go through; none while none has begun."""
+    begun = ArchiveRow.select(ArchiveRow.attempt_started).where(
+        (ArchiveRow.day == day) & ArchiveRow.attempt_started.is_null(False)
+    )
+    attempts = (msgspec.json.decode(str(row.attempt_started), type=AttemptStarted) for row in begun)
+    newest = max(attempts, key=lambda attempt: attempt.at, default=None)
+    return newest.stages if newest else []
+
+
+def stored_by_batch(day: str, slots: Iterable[str]) -> dict[tuple[str, int], int]:
+    """How many clips of each batch are stored, by slot and batch."""
+    rows = BatchRow.select(BatchRow.slot, BatchRow.batch, BatchRow.stored)
+    return {(row.slot, row.batch): row.stored for row in rows.where((BatchRow.day == day) & BatchRow.slot.in_(slots))}
 
 
 def _archive_status(row: ArchiveRow) -> ArchiveStatus:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import msgspec
@@ -26,6 +26,8 @@ from audioctl.runs import JOB_SCRIPT, Run, read_run
 CANNOT_START = 127
 """The exit code by which a shell says so."""
 
+_WAKE_SECONDS = 1.0
+
 
 class Supervisor:
     def __init__(self, folder: Path, run: Run) -> None:
@@ -40,6 +42,9 @@ class Supervisor:
         """Returns when every job has ended, or, after ``drain``, those that ran."""
         with ThreadPoolExecutor(self._run.max_concurrent) as pool:
             jobs = [pool.submit(self._run_job, index) for index in range(len(self._run.archives))]
+            # Python handles a signal in this thread, and one that came just before it began to wait when it wakes.
+            while wait(jobs, timeout=_WAKE_SECONDS).not_done:
+                pass
         for job in jobs:
             job.result()
 

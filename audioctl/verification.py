@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shlex
 import tempfile
 from collections import Counter
@@ -45,6 +46,7 @@ class Problem(StrEnum):
     FILE_SIZE = "file has another size"
     FILE_CONTENT = "file has other contents"
     FILE_UNKNOWN = "file that no journal names"
+    FILE_CUT_OFF = "beginning of a file, left by a cut upload"
     ROW_MISSING = "row missing"
     ROW_DOUBLED = "clip has two rows"
     ROW_TEXT = "row has another text"
@@ -79,6 +81,8 @@ class ExpectedClip:
     file: StoredFile | None
     destination: Destination | None
 
+
+_TEMPORARY_NAME = re.compile(r"\.(.+)\.[A-Za-z0-9]{6}")
 
 Lister = Callable[[Destination, str], Mapping[str, int]]
 Fetcher = Callable[[Destination, Sequence[str], Path], None]
@@ -136,9 +140,11 @@ def compare_files(
     """Missing, cut and unknown files below ``folders``, where all files of ``expected`` lie.
 
     What is unknown is not told of the slots that were ``left_out``. The file of a clip that owes its upload is not
-    unknown: an upload that did not come to its end, or one that has been revoked, leaves such files.
+    unknown: an upload that did not come to its end, or one that has been revoked, leaves such files. One that died on
+    the server leaves rsync's temporary file as well.
     """
     owed = {clip.clip.storage_path for clip in expected if clip.file is None}
+    known = {clip.clip.storage_path for clip in expected}
     yield from (Difference(clip.slot, clip.clip.member, Problem.NOT_UPLOADED) for clip in expected if clip.file is None)
     for destination, clips in _by_destination(expected).items():
         found: dict[str, int] = {}
@@ -155,7 +161,15 @@ def compare_files(
             slot = slot_of(path)
             if slot not in left_out and path not in owed:
                 where = readable(destination.file_path(path))
-                yield Difference(slot, "", Problem.FILE_UNKNOWN, where, _how_to_delete(destination, path))
+                problem = Problem.FILE_CUT_OFF if _is_temporary(path, known) else Problem.FILE_UNKNOWN
+                yield Difference(slot, "", problem, where, _how_to_delete(destination, path))
+
+
+def _is_temporary(path: str, known: Collection[str | None]) -> bool:
+    """Whether rsync writes one of the ``known`` files under this name first: `.<name>.<six letters or digits>`."""
+    folder, _, name = path.rpartition("/")
+    match = _TEMPORARY_NAME.fullmatch(name)
+    return match is not None and f"{folder}/{match[1]}" in known
 
 
 def compare_contents(expected: Sequence[ExpectedClip], fetch_files: Fetcher) -> Iterator[Difference]:

@@ -12,7 +12,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -50,9 +50,10 @@ class Page:
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
-    def screenshot(self, path: Path) -> None:
-        """Of the whole page, as PNG."""
-        picture = self._call("Page.captureScreenshot", captureBeyondViewport=True)
+    def screenshot(self, path: Path, *, width: int, height: int) -> None:
+        """Of the upper left corner of the page, as PNG."""
+        corner = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+        picture = self._call("Page.captureScreenshot", captureBeyondViewport=True, clip=corner)
         path.write_bytes(base64.b64decode(picture["data"]))
 
     def print_to(self, path: Path) -> None:
@@ -122,9 +123,9 @@ def browser_program() -> str:
     return found
 
 
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    folder = tmp_path_factory.mktemp("browser")
+@contextmanager
+def browser_in(folder: Path) -> Iterator[Browser]:
+    """A browser that keeps what it keeps in ``folder``."""
     their_input, our_output = os.pipe()
     our_input, their_output = os.pipe()
     command = [browser_program(), *_FLAGS, f"--user-data-dir={folder}", "--remote-debugging-pipe"]
@@ -150,6 +151,12 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
                 process.wait(20)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with browser_in(tmp_path_factory.mktemp("browser")) as running:
+        yield running
 
 
 @pytest.fixture

@@ -40,6 +40,14 @@ class Terminal:
     def text(self) -> str:
         return "\n".join(self.rows)
 
+    @property
+    def cells(self) -> list[list[pyte.screens.Char]]:
+        """The same, a character each with its colours."""
+        return [
+            [self._screen.buffer[line][column] for column in range(self._screen.columns)]
+            for line in range(self._screen.lines)
+        ]
+
     def wait_for(self, pattern: str) -> str:
         """The screen, once something on it looks like ``pattern``."""
         give_up_at = time.monotonic() + PATIENCE_SECONDS

@@ -79,6 +79,10 @@ FILE_DAMAGES: dict[str, tuple[Callable[[Path], object], list[Found]]] = {
     "wrong slot": (move_to_the_other_slot, [MISSING, (OTHER, "", Problem.FILE_UNKNOWN)]),
     "left by rsync": (
         lambda path: path.with_name(f".{path.name}.Xy12Zz").write_bytes(b"?"),
+        [(SLOT, "", Problem.FILE_CUT_OFF)],
+    ),
+    "as rsync would leave it, of no clip": (
+        lambda path: path.with_name(".other.opus.Xy12Zz").write_bytes(b"?"),
         [(SLOT, "", Problem.FILE_UNKNOWN)],
     ),
 }

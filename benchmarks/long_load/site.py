@@ -99,7 +99,7 @@ class Site:
         assert process.returncode in exit_codes, f"audioctl {' '.join(arguments)}: {process.returncode}\n{output}"
         return output
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, stderr: int = subprocess.STDOUT) -> subprocess.Popen[str]:
         command = [sys.executable, "-P", "-m", "audioctl", "--config", str(self._configuration), *arguments]
         return subprocess.Popen(
             command,
@@ -107,7 +107,7 @@ class Site:
             env=self._environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=stderr,
             text=True,
         )
 

@@ -55,7 +55,7 @@ def test_80_by_24_shows_the_day_its_failures_its_speed_and_its_jobs() -> None:
     assert "# 1 done  > 6 running  o 3 waiting  x 6 failed  ! 2 damaged or owed  . none" in lines
     assert "waiting: 2 JobArrayTaskLimit, 1 Resources" in lines
     assert "x 02_00 02_10 02_20 02_30 and 2 more  TIMEOUT: Its job reached its time limit" in lines
-    assert "! 05_00  cut_off: /staging/05_00.tar is cut off after 5 whole members." in lines
+    assert "! 05_00  cut_off: 05_00.tar is cut off after 5 whole members." in lines
     assert "  audioctl resume 2025-01-25  takes up what failed or is owed or was replaced" in lines
     assert "  audioctl logs 2025-01-25 02_00  tells more" in lines
     assert "The recogniser bounds it: it was busy 95% of the time" in text

@@ -57,7 +57,7 @@ def archives_table(day: DayStatus, width: int) -> tuple[list[Column], list[list[
     }
     if any(archive.attempt > 1 for archive in archives):
         cells[Column("attempt", "right")] = [str(archive.attempt or "-") for archive in archives]
-    jobs = [_scheduler_job(archive) for archive in archives]
+    jobs = [scheduler_job(archive) for archive in archives]
     if any(jobs):
         cells[Column("job")] = [job or "-" for job in jobs]
     if any(archive.node for archive in archives):
@@ -113,7 +113,7 @@ def totals_line(day: DayStatus) -> str:
     return "; ".join(part for part in parts if part != "-")
 
 
-def _scheduler_job(archive: ArchiveStatus) -> str | None:
+def scheduler_job(archive: ArchiveStatus) -> str | None:
     """Only what one could ask a scheduler about: ids of local jobs are made from their run's."""
     if archive.job_id is None or archive.job_id.startswith(f"{archive.run_id}_"):
         return None

@@ -12,8 +12,9 @@ from rich.text import Text
 
 from audioctl.cli.blocks import Block, fitted, wrapped
 from audioctl.cli.output import GAP, Column, audio_hours, duration, printable, state_text, table_lines
-from audioctl.cli.status_tables import remaining_seconds, speed, that_fit, to_see_to, what_is_owed, why
+from audioctl.cli.status_tables import remaining_seconds, scheduler_job, speed, that_fit, to_see_to, what_is_owed, why
 from audioctl.cli.strip import Mark, Slot, between_cells, cells, day_strip, legend, mark_of, strip
+from audioctl.names import base_name
 from audioctl.states import ArchiveState, Outcome, Stage
 
 if TYPE_CHECKING:
@@ -133,7 +134,9 @@ def _group_lines(mark: Mark, archives: Sequence[ArchiveStatus], width: int) -> l
     named = " ".join(archive.slot for archive in archives[:_NAMED_SLOTS])
     more = f" and {len(archives) - _NAMED_SLOTS} more" if len(archives) > _NAMED_SLOTS else ""
     sign = mark.value.character
-    lines = wrapped(f"{sign} {named}{more}  {_plain(why(archives[0]))}", width, indent="  ", most=2)
+    first = archives[0]
+    reason = why(first).replace(first.path, base_name(first.path)) if first.path else why(first)
+    lines = wrapped(f"{sign} {named}{more}  {_plain(reason)}", width, indent="  ", most=2)
     lines[0].stylize(mark.value.style, 0, 1)
     return lines
 
@@ -241,7 +244,7 @@ def _job_cells(job: RunningJob) -> list[str | Text]:
         f"{archive.clips:,}",
         f"{timing.audio_seconds / timing.elapsed_seconds:,.0f}" if timing and timing.elapsed_seconds else "-",
         Text(_ago(silent), "yellow" if silent is not None and silent > _SILENT_SECONDS else ""),
-        archive.job_id or "-",
+        scheduler_job(archive) or "-",
     ]
 
 

@@ -7,10 +7,13 @@ day's report.
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,7 +33,7 @@ from screens import CTRL_C, in_terminal
 DAY = "2025-01-25"
 SLOTS = [f"{hour:02}_{minute:02}" for hour in range(24) for minute in range(0, 60, 10)]
 CUT_SLOT = "05_20"
-COLUMNS, LINES = 96, 30
+COLUMNS, LINES = 96, 24
 REPORTS = (("report.png", 960, 1500, "light"), ("report-phone.png", 390, 1200, "dark"))
 IMAGES = Path(__file__).parent.parent / "docs/images"
 
@@ -41,9 +44,9 @@ def main() -> None:
         folder = Path(name)
         make_day(folder / "archives" / DAY)
         audioctl(folder, "submit-day", DAY, "--executor", "local", "--model", "bundled")
-        take_screen(folder, half=len(SLOTS) // 2)
-        while "running" in audioctl(folder, "status", DAY, "--json"):
-            pass
+        wait_until_done(folder, len(SLOTS) // 2)
+        take_screen(folder)
+        wait_until_done(folder, len(SLOTS) - 1)
         audioctl(folder, "report", DAY)
         take_pages(folder)
 
@@ -62,17 +65,24 @@ def audioctl(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def take_screen(folder: Path, *, half: int) -> None:
+def wait_until_done(folder: Path, archives: int) -> None:
+    while json.loads(audioctl(folder, "status", DAY, "--json"))["days"][0]["totals"]["done"] < archives:
+        time.sleep(1)
+
+
+def take_screen(folder: Path) -> None:
     command = ["env", f"--chdir={folder}", sys.executable, "-m", "audioctl", "status", DAY, "--watch"]
     with in_terminal(command, _environment(), COLUMNS, LINES) as terminal:
-        terminal.wait_for(rf"\b{half // 10}\d/{len(SLOTS)}|\b{half // 10}\d done")
+        terminal.wait_for("^clips/s")
         picture = as_text(terminal.cells)
         terminal.press(CTRL_C)
         terminal.wait_for_end()
     with Path(os.devnull).open("w") as nowhere:
         console = Console(width=COLUMNS, record=True, file=nowhere, force_terminal=True)
         console.print(picture, end="")
-        console.save_svg(str(IMAGES / "watch.svg"), title=f"audioctl status {DAY} --watch")
+        drawn = console.export_svg(title=f"audioctl status {DAY} --watch")
+    # Fonts that it would fetch from elsewhere; any monospaced one will do.
+    (IMAGES / "watch.svg").write_text(re.sub(r"@font-face \{.*?\}", "", drawn, flags=re.DOTALL))
 
 
 def as_text(cells: Sequence[Sequence[pyte.screens.Char]]) -> Text:
@@ -100,7 +110,7 @@ def _colour(name: str) -> str | None:
 
 def take_pages(folder: Path) -> None:
     report = folder / f"report-{DAY}.html"
-    with browser_in(folder / "browser") as browser:
+    with tempfile.TemporaryDirectory() as profile, browser_in(Path(profile)) as browser:
         page = Page(browser)
         for picture, width, height, scheme in (
             ("report.png", 960, 1500, "light"),

@@ -218,8 +218,8 @@ def _serve(connection: Connection, lifeline: Connection, begin: Callable[[], Non
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS_OF_THE_JOB)
     threading.Thread(target=_end_with, args=[lifeline], daemon=True).start()
     begin()
-    connection.send(True)
     with suppress(EOFError, OSError):  # the job's process has gone, perhaps in the middle of a call
+        connection.send(True)
         while True:
             connection.send(_answer(connection.recv_bytes()))
 

@@ -10,6 +10,8 @@ import os
 import stat
 from pathlib import Path
 
+from audioctl.errors import LedgerError
+
 
 def open_private(path: str, flags: int) -> int:
     """An ``opener`` for ``open``, for files that may be new."""
@@ -26,6 +28,22 @@ def make_folder(folder: Path) -> None:
     except FileExistsError:
         if not folder.is_dir():
             raise
+
+
+def check_readable(state_dir: Path) -> None:
+    """Raises LedgerError where you may not look into it, because to you it would seem to be empty.
+
+    A folder that is not there really has nothing in it.
+    """
+    try:
+        may_look = not state_dir.exists() or os.access(state_dir, os.R_OK | os.X_OK)
+    except PermissionError:  # from a folder above it
+        may_look = False
+    if not may_look:
+        raise LedgerError(
+            f"You may not look into the state folder {state_dir.absolute()}.",
+            hint="Ask its owner to share it with a group, or name your own with paths.state_dir.",
+        )
 
 
 def _group_access(folder: Path) -> int:

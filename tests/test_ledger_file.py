@@ -132,6 +132,25 @@ def test_somebody_else_sees_everything_where_there_is_no_ledger_yet(read_only: P
     assert msgspec.json.decode(status.stdout)["days"][0]["totals"]["archives"] == 9
 
 
+@pytest.mark.parametrize("command", ["status", "status 2025-01-25", "export 2025-01-25", "search rain", "metrics"])
+def test_somebody_who_may_not_look_is_told_so_and_not_that_there_is_nothing(command: str, eventful: Path) -> None:
+    eventful.chmod(0)
+    told = audioctl(eventful, *command.split(), prefix=AS_ANYBODY)
+    eventful.chmod(0o700)
+    assert told.returncode == 1
+    assert told.stderr.startswith(f"You may not look into the state folder {eventful}.\nAsk its owner"), told.stderr
+
+
+def test_a_state_folder_below_one_that_is_closed_is_out_of_sight_too(eventful: Path) -> None:
+    closed = eventful.parent / "closed"
+    (closed / "state").mkdir(parents=True)
+    closed.chmod(0)
+    told = audioctl(eventful, "status", "--state-dir", f"{closed / 'state'}", prefix=AS_ANYBODY)
+    closed.chmod(0o700)
+    assert told.returncode == 1
+    assert told.stderr.startswith("You may not look into the state folder")
+
+
 def test_a_ledger_that_was_killed_in_the_middle_of_a_transaction_is_what_it_was_before(eventful: Path) -> None:
     expected = look(eventful)
     script = """

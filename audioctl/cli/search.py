@@ -17,6 +17,7 @@ from audioctl.days import parse_days, parse_slot
 from audioctl.errors import JournalError, UsageError
 from audioctl.hits import HIT_END, HIT_START, Hit, Where
 from audioctl.searching import journals_newest_first, search_journals
+from audioctl.permissions import check_readable
 from audioctl.settings import Settings
 from audioctl.states import ExitCode
 from audioctl.websearch import parse_query
@@ -99,7 +100,8 @@ def _in_database(settings: Settings, text: str, where: Where, limit: int) -> lis
 
 
 def _in_journals(state_dir: Path, text: str, where: Where, limit: int, unreadable: list[JournalError]) -> list[Hit]:
-    """Raises UsageError where there is no journal to look into."""
+    """Raises UsageError where there is no journal to look into, LedgerError where you may not look."""
+    check_readable(state_dir)
     if next(journals_newest_first(state_dir, where), None) is None:
         raise UsageError(
             f"There is nothing to search: {state_dir.absolute()} has no journal of these days and slots.",

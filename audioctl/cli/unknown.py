@@ -7,6 +7,7 @@ from pathlib import Path
 
 from audioctl.days import nearest_days, nearest_slot
 from audioctl.errors import UsageError
+from audioctl.permissions import check_readable
 from audioctl.settings import Settings
 from audioctl.state_listing import days_in, slots_in
 
@@ -14,8 +15,10 @@ _SETTING = "Is paths.state_dir right? `audioctl config show --origin` says where
 
 
 def check_known(settings: Settings, days: Sequence[str], slots: Sequence[str] = ()) -> None:
-    """Raises UsageError where none of ``days``, or in none of them one of ``slots``, was submitted or worked on."""
+    """Raises UsageError where none of ``days``, or in none of them one of ``slots``, was submitted or worked on; LedgerError
+    where nobody may look."""
     state_dir = Path(settings.paths.state_dir)
+    check_readable(state_dir)
     if not set(days) & set(days_in(state_dir)):
         raise unknown_days(settings, days)
     if slots:

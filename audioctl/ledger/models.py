@@ -21,7 +21,7 @@ from peewee import (
 
 from audioctl.errors import LedgerError
 from audioctl.ledger.migrations import migrate
-from audioctl.permissions import open_private
+from audioctl.permissions import check_readable, open_private
 from audioctl.states import ArchiveState
 
 BUSY_TIMEOUT_SECONDS = 30.0
@@ -135,6 +135,7 @@ def open_ledger(state_dir: Path, *, busy_timeout_seconds: float = BUSY_TIMEOUT_S
     be brought up to date for this one look. Only commands open it, jobs never do. Raises LedgerError when it cannot
     be used: after ``busy_timeout_seconds`` when another command keeps it locked.
     """
+    check_readable(state_dir)
     path = ledger_path(state_dir)
     try:
         database = _database(path, busy_timeout_seconds)

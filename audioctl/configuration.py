@@ -76,6 +76,11 @@ def load_settings(
     return LoadedSettings(_build(values), origins)
 
 
+def settings_files(*, config_file: Path | None, environ: Mapping[str, str], cwd: Path) -> list[Path]:
+    """Those of ``config_files`` that are there."""
+    return [path for path in config_files(config_file=config_file, environ=environ, cwd=cwd) if path.exists()]
+
+
 def freeze(settings: Settings, cwd: Path) -> Settings:
     """The same settings with every local path absolute, so that they mean the same in every folder and on every node.
 

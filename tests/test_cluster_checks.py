@@ -282,7 +282,7 @@ def submitting(tmp_path: Path, **sections: Any) -> dict[str, Finding]:
         upload=Upload(destination=f"{tmp_path}/storage"),
         **{"transcribe": Transcribe(model="bundled"), **sections},
     )
-    return {finding.check: finding for finding in examine(settings)}
+    return {finding.check: finding for finding in examine(settings, [])}
 
 
 @pytest.fixture

@@ -12,6 +12,9 @@ from sshd import Sshd
 from terminals import read_terminal
 from uploads import Target, ssh_target
 
+from audioctl.doctor.findings import Finding, Verdict, check
+from audioctl.doctor.folders import archives_are_there
+from audioctl.settings import Paths
 from audioctl.storage.login import try_login
 
 
@@ -31,14 +34,18 @@ def verdicts(result: subprocess.CompletedProcess[str]) -> dict[str, str]:
     return {finding["check"]: finding["verdict"] for finding in json.loads(result.stdout)["findings"]}
 
 
+def said(result: subprocess.CompletedProcess[str]) -> dict[str, str]:
+    return {finding["check"]: finding["message"] for finding in json.loads(result.stdout)["findings"]}
+
+
 def test_all_is_good_where_a_job_would_run(tmp_path: Path) -> None:
-    (tmp_path / "archives").mkdir()
+    (tmp_path / "archives" / "2025-01-25").mkdir(parents=True)
+    (tmp_path / "audioctl.toml").touch()
     result = audioctl("doctor", "--model", "bundled", "--device", "cpu", "--json", cwd=tmp_path)
     assert result.returncode == 0, result.stdout
     found = verdicts(result)
-    assert {name: found[name] for name in ("state", "archives", "destination", "opus", "model")} == dict.fromkeys(
-        ("state", "archives", "destination", "opus", "model"), "good"
-    )
+    checks = ("settings", "state", "archives", "destination", "opus", "model")
+    assert {name: found[name] for name in checks} == dict.fromkeys(checks, "good")
 
 
 def test_what_a_job_would_fail_on_is_bad_and_says_what_to_do(tmp_path: Path) -> None:
@@ -49,6 +56,35 @@ def test_what_a_job_would_fail_on_is_bad_and_says_what_to_do(tmp_path: Path) -> 
     assert any(line.startswith("bad") and "destination" in line for line in lines)
     assert any(line.startswith("bad") and "model" in line and "none" in line for line in lines)
     assert "A job would fail here" in result.stderr
+
+
+def test_the_file_of_settings_is_named_and_where_there_is_none_that_is_said(tmp_path: Path) -> None:
+    file, elsewhere = tmp_path / "audioctl.toml", tmp_path / "elsewhere"
+    file.touch()
+    elsewhere.mkdir()
+    arguments = ("doctor", "--destination", "./storage", "--model", "./none", "--json")
+    assert said(audioctl(*arguments, cwd=tmp_path))["settings"] == f"Settings come from {file}."
+    assert said(audioctl("--config", f"{file}", *arguments, cwd=elsewhere))["settings"] == f"Settings come from {file}."
+    lost = audioctl(*arguments, cwd=elsewhere)
+    assert verdicts(lost)["settings"] == "look"
+    assert f"there is no audioctl.toml in {elsewhere}" in said(lost)["settings"]
+
+
+def test_the_days_of_archives_are_told_and_a_wrong_folder_is_seen(tmp_path: Path) -> None:
+    days = tmp_path / "days"
+    for day in ("2025-01-25", "2025-01-26"):
+        (days / day).mkdir(parents=True)
+
+    def look(archives: Path) -> Finding:
+        found = check("archives", lambda: archives_are_there(Paths(archives=f"{archives}")))
+        assert found.check == "archives"
+        return found
+
+    assert look(days / "{day}").message == f"{days}/{{day}} has 2025-01-25 to 2025-01-26."
+    forgotten = look(days)
+    assert forgotten.verdict is Verdict.LOOK
+    assert f"{days} has no day yet" in forgotten.message
+    assert look(tmp_path / "dais" / "{day}").message == f"{tmp_path}/dais does not exist."
 
 
 def settings_for(target: Target) -> str:
@@ -66,11 +102,11 @@ device = "cpu"
 def test_a_server_is_told_with_its_keys_and_the_versions_of_rsync(sshd: Sshd, tmp_path: Path) -> None:
     (tmp_path / "audioctl.toml").write_text(settings_for(ssh_target(sshd, tmp_path / "store")))
     result = audioctl("doctor", "--json", cwd=tmp_path)
-    said = {finding["check"]: finding["message"] for finding in json.loads(result.stdout)["findings"]}
-    assert re.search(rf"takes the key {sshd.client_key} ED25519 SHA256:", said["ssh"])
-    assert "the host key that is known: ssh-ed25519 SHA256:" in said["host key"]
-    assert re.fullmatch(rf"rsync [\d.]+ here; [\d.]+ on {sshd.login}\.", said["rsync"])
-    assert said["destination"].endswith("takes files and gives them back.")
+    told = said(result)
+    assert re.search(rf"takes the key {sshd.client_key} ED25519 SHA256:", told["ssh"])
+    assert "the host key that is known: ssh-ed25519 SHA256:" in told["host key"]
+    assert re.fullmatch(rf"rsync [\d.]+ here; [\d.]+ on {sshd.login}\.", told["rsync"])
+    assert told["destination"].endswith("takes files and gives them back.")
 
 
 def test_a_server_that_is_not_known_is_told_with_what_to_type(sshd: Sshd, tmp_path: Path) -> None:

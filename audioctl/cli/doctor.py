@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from audioctl.cli.arguments import JsonOption
+from audioctl.cli.context import CliContext
 from audioctl.cli.flags import settings_flags
 from audioctl.cli.output import note, one_line, print_json, print_line
+from audioctl.configuration import freeze, settings_files
 from audioctl.doctor.findings import Finding, Report, Verdict
 from audioctl.settings import Settings
 from audioctl.states import ExitCode
@@ -32,7 +36,7 @@ def register(app: typer.Typer) -> None:
     "database.enabled",
 )
 def doctor(
-    context: typer.Context,  # noqa: ARG001 - the flags are read from it
+    context: typer.Context,
     settings: Settings,
     on_node: Annotated[
         bool, typer.Option("--on-node", help="Check where jobs run, in a job of Slurm's with their resources.")
@@ -57,7 +61,9 @@ def doctor(
             for finding in report.findings:
                 _print(finding)
     else:
-        report = _examine_here(settings, as_json=as_json)
+        given = context.find_object(CliContext) or CliContext()
+        files = settings_files(config_file=given.config_file, environ=os.environ, cwd=Path.cwd())
+        report = _examine_here(freeze(settings, Path.cwd()), files, as_json=as_json)
     if as_json:
         print_json(report)
     elif submits_jobs(settings) and not through_slurm:
@@ -67,14 +73,14 @@ def doctor(
         raise typer.Exit(ExitCode.CONFIGURATION)
 
 
-def _examine_here(settings: Settings, *, as_json: bool) -> Report:
+def _examine_here(settings: Settings, files: Sequence[Path], *, as_json: bool) -> Report:
     """Each finding is printed as soon as it is there: some take a while."""
     from audioctl.doctor.examination import examine
     from audioctl.doctor.folders import clock_ahead_seconds
     from audioctl.node import node_name
 
     findings = []
-    for finding in examine(settings):
+    for finding in examine(settings, files):
         findings.append(finding)
         if not as_json:
             _print(finding)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from audioctl.doctor import folders, machine
@@ -15,20 +15,24 @@ EXTRA = "worker"
 """Of audioctl's packaging: what a machine that runs jobs needs."""
 
 
-def examine(settings: Settings) -> Iterator[Finding]:
-    """One finding a check, the quick ones first, as this is a machine that submits jobs or one that runs them."""
+def examine(settings: Settings, files: Sequence[Path]) -> Iterator[Finding]:
+    """One finding a check, the quick ones first, as this is a machine that submits jobs or one that runs them.
+
+    ``files`` are those that the settings were read from.
+    """
     from audioctl.doctor.destination import examine_destination
     from audioctl.doctor.image import image, inside_image
 
     mounts, state_dir = read_mounts(), Path(settings.paths.state_dir)
     yield check("python", _python)
+    yield check("settings", lambda: folders.settings_are_there(files, Path.cwd()))
     yield check("limits", lambda: machine.limits(settings, *machine.limits_of_this_process()))
     state = check("state", lambda: folders.state_is_writable(state_dir))
     yield state
     if state.verdict is Verdict.GOOD:
         yield check("filesystem", lambda: folders.state_file_system(state_dir, mounts))
         yield check("clock", lambda: folders.clock(state_dir))
-    yield check("archives", lambda: folders.archives_are_readable(settings.paths.archives))
+    yield check("archives", lambda: folders.archives_are_there(settings.paths))
     yield from examine_destination(settings.upload)
     if settings.database.enabled:
         yield check("database", lambda: _database(settings))
@@ -75,7 +79,7 @@ def _python() -> Finding | str:
     faults = machine.unmet_requirements()
     if not faults:
         return machine.python()
-    return Finding("python", Verdict.BAD, f"{machine.python()} {'; '.join(faults)}.", "Type `pip install -U audioctl`.")
+    return Finding("python", Verdict.BAD, f"{machine.python()} {'; '.join(faults)}.", "Type `pip install audioctl`, which brings what is missing.")
 
 
 def _worker(problem: str, verdict: Verdict) -> Finding | str:
@@ -87,7 +91,7 @@ def _worker(problem: str, verdict: Verdict) -> Finding | str:
         "worker",
         verdict,
         f"{problem}: {'; '.join(faults)}.",
-        "On machines that run jobs: pip install -U 'audioctl[worker]' ('audioctl[gpu]' for GPUs), or set "
+        "On machines that run jobs: pip install 'audioctl[worker]' ('audioctl[gpu]' for GPUs), or set "
         "container.image. A login node itself needs none of it.",
     )
 

@@ -7,15 +7,17 @@ import os
 import secrets
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from audioctl.configuration import is_remote
+from audioctl.archives import days_with_archives
+from audioctl.configuration import PROJECT_FILE, is_remote
 from audioctl.doctor.findings import Finding, Verdict
 from audioctl.errors import AudioctlError, ScratchError
 from audioctl.mounts import IN_MEMORY, OF_ONE_MACHINE, advice_for_state, mount_of
 from audioctl.permissions import make_folder
-from audioctl.settings import Settings
+from audioctl.settings import Paths, Settings
 
 LITTLE_SCRATCH_BYTES = 10 * 1000**3
 """A day's archive keeps far less there; a server that is away for an hour may not."""
@@ -30,6 +32,18 @@ _BLOCK_BYTES = 4 * 1024**2
 
 NOTABLE_CLOCK_SECONDS = 5.0
 """Far more than machines that ask for the time (NTP) differ, and less than anything here waits for by the clock."""
+
+
+def settings_are_there(files: Sequence[Path], cwd: Path) -> Finding | str:
+    """``files`` are those that were read, from ``cwd``."""
+    if files:
+        return f"Settings come from {' and '.join(map(str, files))}."
+    return Finding(
+        "settings",
+        Verdict.LOOK,
+        f"No file of settings was read: there is no {PROJECT_FILE} in {cwd}, so all have their defaults.",
+        f"Go to the folder of your {PROJECT_FILE}, name the file with --config, or write one with `audioctl init`.",
+    )
 
 
 def state_is_writable(state_dir: Path) -> str:
@@ -103,14 +117,20 @@ def compare_clocks(ahead_seconds: float, one: str, other: str) -> Finding | str:
     )
 
 
-def archives_are_readable(archives: str) -> Finding | str:
-    """``archives`` may hold ``{day}``, of which nothing is known here."""
-    before_day = archives.partition("{")[0]
+def archives_are_there(paths: Paths) -> Finding | str:
+    """Raises ConfigurationError for settings that cannot work."""
+    if days := days_with_archives(paths.archives, paths.pattern):
+        return f"{paths.archives} has {days[0]}{f' to {days[-1]}' if days[1:] else ''}."
+    before_day = paths.archives.partition("{")[0]
     folder = Path(before_day)
     folder = folder if folder.is_dir() or before_day.endswith("/") else folder.parent
-    if not os.access(folder, os.R_OK | os.X_OK):
-        return Finding("archives", Verdict.LOOK, f"{folder} cannot be read.", "Set paths.archives, or use process-tar.")
-    return f"{folder} can be read."
+    if not folder.exists():
+        fault = f"{folder} does not exist."
+    elif not os.access(folder, os.R_OK | os.X_OK):
+        fault = f"{folder} cannot be read."
+    else:
+        fault = f"{paths.archives} has no day yet, with names as {paths.pattern}."
+    return Finding("archives", Verdict.LOOK, fault, "Set paths.archives and paths.pattern, or use process-tar.")
 
 
 def scratch(setting: str, mounts: str) -> Finding | str:

@@ -69,7 +69,7 @@ EXPLANATIONS = (
     _explanation(
         r"Host key verification failed|host key is known for",
         "The host key of {host} is not known here",
-        "Log in once by hand with ssh {host} and compare the fingerprint, or set upload.accept_new_host_keys.",
+        "Log in once by hand and compare the fingerprint, or set upload.accept_new_host_keys.",
         retryable=False,
     ),
     _explanation(

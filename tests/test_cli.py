@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -119,6 +120,19 @@ def test_a_mistake_is_told_in_words_and_leaves_no_trace(
     assert words in result.stderr
     assert "Traceback" not in result.stderr
     assert not list(tmp_path.rglob("*.jsonl"))
+
+
+def test_ctrl_c_while_the_program_is_still_being_read_leaves_no_traceback(tmp_path: Path) -> None:
+    slow = tmp_path / "typer.py"
+    slow.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nraise AssertionError('not ended')\n")
+    path = os.pathsep.join([f"{tmp_path}", os.environ.get("PYTHONPATH", "")])
+    result = subprocess.run(
+        [sys.executable, "-m", "audioctl", "status"],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert (result.returncode, result.stderr) == (-signal.SIGINT, "")
 
 
 def test_status_of_nothing_says_how_to_begin(tmp_path: Path) -> None:

@@ -78,6 +78,10 @@ def main() -> None:
         if error.hint:
             note(error.hint)
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:  # while the app is made; Typer ends a command that runs in the same way
+        from audioctl.cli.foreground import INTERRUPTED
+
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # Whoever read our output has seen enough (`audioctl status | head`).
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

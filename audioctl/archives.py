@@ -125,6 +125,20 @@ def is_archive_name(name: str, day: str, slot: str, pattern: str) -> bool:
     return _slot_of(name, _name_expression(pattern, day)) == slot
 
 
+def named_otherwise(name: str, day: str, slot: str, pattern: str) -> str | None:
+    """In words, where by ``pattern`` the name is that of another day or slot than these; else ``None``.
+
+    Raises ConfigurationError for a pattern that cannot work.
+    """
+    match = _name_expression(pattern, None).fullmatch(name)
+    if match is None:
+        return None
+    named_day, named_slot = match.groupdict().get("day", day), match["slot"]
+    if (named_day, named_slot) == (day, slot):
+        return None
+    return f"By its name {name} is {named_slot} of {named_day}; it is taken for {slot} of {day}."
+
+
 def archive_identity(path: Path) -> ArchiveIdentity:
     """What to compare to see whether the archive has changed; raises ArchiveUnreadableError."""
     status = _status(path)

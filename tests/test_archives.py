@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from audioctl.archives import Archive, archive_folder, archive_identity, find_archives
+from audioctl.archives import Archive, archive_folder, archive_identity, find_archives, named_otherwise
 from audioctl.errors import ArchiveUnreadableError, ConfigurationError, UsageError
 
 DAY = "2025-01-25"
@@ -163,3 +163,22 @@ class TestArchiveFolder:
 def test_the_identity_of_a_missing_archive_cannot_be_told(tmp_path: Path) -> None:
     with pytest.raises(ArchiveUnreadableError, match="No such file"):
         archive_identity(tmp_path / "gone.tar")
+
+
+@pytest.mark.parametrize(
+    ("name", "named"),
+    [
+        ("0_2025-01-25_12_30.tar.xz", None),
+        ("0_2025-01-25_12_40.tar.xz", "12_40 of 2025-01-25"),
+        ("0_2025-01-26_12_30.tar.xz", "12_30 of 2025-01-26"),
+        ("whatever.tar", None),
+    ],
+)
+def test_a_name_that_is_of_another_day_or_slot_is_noticed(name: str, named: str | None) -> None:
+    said = named_otherwise(name, DAY, "12_30", PATTERN)
+    assert said == (named and f"By its name {name} is {named}; it is taken for 12_30 of {DAY}.")
+
+
+def test_a_name_without_a_day_says_nothing_of_the_day() -> None:
+    assert named_otherwise("12_30.tar", DAY, "12_30", "{slot}.tar") is None
+    assert named_otherwise("12_40.tar", DAY, "12_30", "{slot}.tar") is not None

@@ -60,6 +60,7 @@ def process_tar(
     If it was worked on before, only what is missing is done. Ctrl-C finishes what is in flight; a second one ends at
     once. Either way nothing is lost.
     """
+    from audioctl.archives import named_otherwise
     from audioctl.pipeline.counters import Counts
     from audioctl.pipeline.job import ArchiveJob
     from audioctl.temporary import temporary_files_together
@@ -67,6 +68,8 @@ def process_tar(
     parse_day(day)
     parse_slot(slot)
     log: JobLog | None = context.meta.get(_JOB_LOG)
+    if log is None and (odd := named_otherwise(archive.name, day, slot, settings.paths.pattern)):
+        note(odd, style="yellow")
     job = ArchiveJob(day, slot, archive.absolute(), run_id, job_id or os.environ.get("SLURM_JOB_ID"))
     if log is not None and run_id is not None and settings.logging.format == "json":
         log.context = JobContext(day, slot, run_id, job.job_id, node_name())
@@ -186,7 +189,7 @@ def summary_line(name: str, progress: ArchiveProgress, counts: Counts) -> str:
     audio_seconds = sum(batch.audio_seconds for batch in batches)
     state, reason = progress.state(lease_is_held=False)
     parts = [f"{one_line(name)}: {state}" + (f" ({reason})" if reason else "")]
-    parts.append(f"{stored:,} clips stored ({audio_hours(audio_seconds)}), {rejected:,} rejected")
+    parts.append(f"{stored:,} clips transcribed ({audio_hours(audio_seconds)}), {rejected:,} rejected")
     if counts.clips_stored:
         speed = counts.audio_seconds / max(counts.elapsed_seconds, 1e-3)
         parts.append(f"in {duration(counts.elapsed_seconds)}, {speed:,.0f} × real time{_bound_by(progress)}")

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from journals import holder_process, started, whole_archive, write_journal
+from journals import holder_process, started, submit, whole_archive, write_journal
 
 from audioctl.archives import Archive
 from audioctl.cli.submitting import refuse_what_is_under_way
@@ -25,7 +25,7 @@ from audioctl.ledger.events import ArchiveFile
 from audioctl.ledger.journal import journal_path
 from audioctl.ledger.lease import lease_path
 from audioctl.ledger.queries import ArchiveStatus, BatchCounts
-from audioctl.runs import CONFIG_FILE, JOB_SCRIPT, Run, log_path, read_run, run_folder, runs_of_day
+from audioctl.runs import CONFIG_FILE, JOB_SCRIPT, Run, log_path, mark_cancelled, read_run, run_folder, runs_of_day
 from audioctl.settings import Paths, Settings
 from audioctl.states import ArchiveState
 from audioctl.submission import (
@@ -200,7 +200,7 @@ def test_a_submitted_day_is_done(project: Path) -> None:
         job_id(run, archive): 0 for archive in run.archives
     }
     for archive in run.archives:
-        assert "stored" in log_path(folder, archive.slot).read_text()
+        assert "clips transcribed (" in log_path(folder, archive.slot).read_text()
     files = list((project / "audioctl-storage").rglob("*.opus"))
     assert len(files) == 14, "four clips in each of three archives, one silent and one cut off"
 
@@ -243,6 +243,17 @@ def test_resuming_tells_what_is_under_way_from_what_is_done(tmp_path: Path) -> N
         result = audioctl(tmp_path, "resume", DAY)
     assert (result.returncode, result.stdout) == (0, "")
     assert result.stderr == "Nothing to submit: 1 archives are under way.\n"
+
+
+@pytest.mark.parametrize("arguments", [(), (DAY,)])
+def test_resuming_says_that_what_was_cancelled_is_left_alone(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    mark_cancelled(submit(tmp_path / "audioctl-state", ["12_30", "12_40"]))
+    result = audioctl(tmp_path, "resume", *arguments)
+    assert (result.returncode, result.stdout) == (0, "")
+    assert result.stderr == (
+        "Nothing is left to do.\n"
+        f"What was cancelled stays so (archives of {DAY}); `audioctl submit-day {DAY}` submits it again.\n"
+    )
 
 
 def test_submitting_a_done_day_again_leaves_all_alone(project: Path) -> None:

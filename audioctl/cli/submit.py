@@ -103,13 +103,15 @@ def submit_tar(
     as_json: JsonOption = False,
 ) -> None:
     """Submit one archive, whatever it is called."""
-    from audioctl.archives import Archive, archive_identity
+    from audioctl.archives import Archive, archive_identity, named_otherwise
     from audioctl.submission import decide_submission
 
     settings = freeze(settings, Path.cwd())
     parse_day(day)
     parse_slot(slot)
     found = Archive(day, slot, archive.absolute(), *archive_identity(archive))
+    if odd := named_otherwise(archive.name, day, slot, settings.paths.pattern):
+        note(odd, style="yellow")
     with deciding(settings, dry_run=dry_run):
         known = known_days(settings, [day])[day]
         decision = decide_submission(found, known.statuses.get(slot), known.files.get(slot))
@@ -140,21 +142,31 @@ def resume(
     if wanted:
         check_known(settings, wanted, slots)
     with deciding(settings, dry_run=dry_run):
-        decisions = _resumptions(settings, wanted or _days_with_something_to_do(settings), slots)
+        to_look_at, cancelled = (wanted, []) if wanted else _days_to_look_at(settings)
+        decisions = _resumptions(settings, to_look_at, slots)
         to_do = [decision for decision in decisions if decision.submit]
         to_tell = [decision for decision in decisions if not decision.submit and "damaged" in decision.why]
         if to_do:
             runs = submit(to_do + to_tell, settings, max_concurrent, dry_run=dry_run, as_json=as_json)
+    cancelled += [decision.archive.day for decision in decisions if decision.why.startswith("cancelled")]
     if not to_do:
         note("Nothing can be done now:" if to_tell else _nothing_to_do(decisions))
         if as_json:
             print_json({"schema": JSON_SCHEMA, "runs": [], "archives": []})
         elif to_tell:
             print_decisions(to_tell, {})
-        if to_tell:
-            raise typer.Exit(ExitCode.LOOK)
-    elif wait and not dry_run:
+    if cancelled:
+        note(_left_cancelled(sorted(set(cancelled))))
+    if to_tell and not to_do:
+        raise typer.Exit(ExitCode.LOOK)
+    if to_do and wait and not dry_run:
         raise typer.Exit(wait_for(runs, settings))
+
+
+def _left_cancelled(days: Sequence[str]) -> str:
+    which = days[0] if len(days) == 1 else f"{len(days)} days, {days[0]} to {days[-1]}"
+    command = f"`audioctl submit-day {days[0] if len(days) == 1 else 'DAY'}`"
+    return f"What was cancelled stays so (archives of {which}); {command} submits it again."
 
 
 def _nothing_to_do(decisions: Sequence[Decision]) -> str:
@@ -180,11 +192,12 @@ def _find_archives(settings: Settings, days: Sequence[str]) -> dict[str, list[Ar
     return found
 
 
-def _days_with_something_to_do(settings: Settings) -> list[str]:
+def _days_to_look_at(settings: Settings) -> tuple[list[str], list[str]]:
+    """Days with something that may be done, and days of which something was cancelled."""
     from audioctl.ledger.queries import days_with
 
     with fresh_ledger(settings):
-        return days_with((ArchiveState.FAILED, ArchiveState.DAMAGED))
+        return days_with((ArchiveState.FAILED, ArchiveState.DAMAGED)), days_with((ArchiveState.CANCELLED,))
 
 
 def _resumptions(settings: Settings, days: Sequence[str], slots: Sequence[str]) -> list[Decision]:

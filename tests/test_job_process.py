@@ -80,7 +80,7 @@ def hears(process: subprocess.Popen[str], number: signal.Signals) -> bool:
 def test_every_line_has_its_time_and_attempt(clips: Workspace) -> None:
     first, second = run_job(clips), run_job(clips, OTHER_RUN)
     assert attempts(first) == {"1"}
-    assert "4 clips stored" in first.stdout
+    assert "4 clips transcribed" in first.stdout
     assert attempts(second) == {"2"}
 
 

@@ -115,7 +115,7 @@ def _anything_happened(counts: Counts) -> bool:
 def render(title: str, counts: Counts, *, database: bool) -> Group:
     """The display for one look: a bar of the archive, then a line for each stage."""
     head = Table.grid(padding=(0, 2), expand=False)
-    share = counts.share_read
+    share = counts.share_done
     head.add_row(
         Text(title, "bold", overflow="ellipsis", no_wrap=True),
         ProgressBar(total=1.0, completed=share or 0.0, width=24, pulse=share is None),
@@ -161,14 +161,17 @@ def stage_rows(counts: Counts, *, database: bool) -> list[tuple[str, str, str]]:
 def in_one_line(counts: Counts) -> str:
     """For logs."""
     seconds = max(counts.elapsed_seconds, 1e-3)
-    share = "" if counts.share_read is None else f"{counts.share_read:.0%} read, "
-    parts = [
-        f"{share}{counts.clips_stored:,} clips transcribed",
-        f"{counts.clips_rejected:,} rejected",
-        f"{counts.clips_stored / seconds:,.1f} clips/s",
-        f"{counts.audio_seconds / seconds:,.0f} x real time",
-        f"{counts.clips_uploaded:,} uploaded",
-    ]
+    parts = [] if counts.share_read is None else [f"{counts.share_read:.0%} read"]
+    if counts.clips_before:
+        parts.append(f"{counts.clips_before:,} clips kept from earlier attempts")
+    if counts.clips_stored or not counts.clips_before:
+        parts += [
+            f"{counts.clips_stored:,} clips transcribed",
+            f"{counts.clips_rejected:,} rejected",
+            f"{counts.clips_stored / seconds:,.1f} clips/s",
+            f"{counts.audio_seconds / seconds:,.0f} x real time",
+        ]
+    parts.append(f"{counts.clips_uploaded:,} uploaded")
     if counts.owed_upload:
         parts.append(f"{counts.owed_upload:,} wait for upload")
     if counts.owed_record:
@@ -184,4 +187,4 @@ def _owed(count: int, done: str) -> str:
 
 def _time_left(counts: Counts) -> str:
     remaining = counts.remaining_seconds
-    return "" if remaining is None or counts.share_read == 1 else f"{duration(remaining)} left"
+    return f"{duration(remaining)} left" if remaining else ""

@@ -37,10 +37,17 @@ class Counts:
         return self.compressed_bytes_read / self.compressed_size_bytes if self.compressed_size_bytes else None
 
     @property
+    def share_done(self) -> float | None:
+        """Of the archive, from 0 to 1: what was read and has come to the recogniser; ``None`` before it is opened."""
+        if self.share_read is None or not self.members_read:
+            return self.share_read
+        return self.share_read * max(0, self.members_read - self.clips_ahead) / self.members_read
+
+    @property
     def remaining_seconds(self) -> float | None:
-        """If the rest of the archive is like what was read of it."""
-        share = self.share_read
-        if not share or self.elapsed_seconds < 1:
+        """If the rest of the archive is like what is done of it; ``None`` before the first transcript."""
+        share = self.share_done
+        if not share or not self.clips_stored or self.elapsed_seconds < 1:
             return None
         return self.elapsed_seconds * (1 - share) / share
 

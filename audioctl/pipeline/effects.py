@@ -164,7 +164,7 @@ class Effects:
             self._sending.abandon()
 
     def _try_again(self) -> None:
-        self._notify(f"Trying {len(self._kept)} failed uploads once more.")
+        self._notify("Trying once more what did not arrive.")
         kept, self._kept = self._kept, []
         for sending in [replace(sending, result=self._uploader.submit(sending.files)) for sending in kept]:
             self._wait_for(sending)

@@ -42,7 +42,7 @@ def describe(partition: Partition) -> str:
     """In words: its GPUs, its length, its nodes."""
     gpus = ", ".join(sorted(f"{each.per_node} {each.type or 'GPUs'} each" for each in partition.gpus))
     state = "" if partition.works else f", {partition.state if partition.state != 'up' else 'no node works'}"
-    limit = "any time" if partition.limit_seconds == math.inf else f"up to {partition.time_limit}"
+    limit = "no time limit" if partition.limit_seconds == math.inf else f"up to {partition.time_limit}"
     plural = "" if partition.nodes == 1 else "s"
     return f"{partition.name} ({partition.nodes} node{plural} with {gpus or 'no GPU'}, {limit}{state})"
 

@@ -191,7 +191,7 @@ def test_what_the_cluster_has_is_in_the_file_and_nothing_is_asked(site_cluster: 
     assert (slurm.partition, slurm.gpus, slurm.cpus_per_task, slurm.mem) == ("main", "1", 4, "4000M")
     assert slurm.account == "root"
     assert 'slurm.partition = "main"' in done.stderr
-    text = (folder / "audioctl.toml").read_text()
+    text = (folder / "audioctl.toml").read_text().replace("\n# ", " ")
     assert "short (1 node" in text
     assert "up to 30:00" in text
     assert "birds" in text

@@ -16,8 +16,8 @@ from audioctl.cli.output import Column, note, one_line, print_json, print_table
 from audioctl.days import parse_days, parse_slot
 from audioctl.errors import JournalError, UsageError
 from audioctl.hits import HIT_END, HIT_START, Hit, Where
-from audioctl.searching import journals_newest_first, search_journals
 from audioctl.permissions import check_readable
+from audioctl.searching import journals_newest_first, search_journals
 from audioctl.settings import Settings
 from audioctl.states import ExitCode
 from audioctl.websearch import parse_query

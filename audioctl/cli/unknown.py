@@ -15,8 +15,10 @@ _SETTING = "Is paths.state_dir right? `audioctl config show --origin` says where
 
 
 def check_known(settings: Settings, days: Sequence[str], slots: Sequence[str] = ()) -> None:
-    """Raises UsageError where none of ``days``, or in none of them one of ``slots``, was submitted or worked on; LedgerError
-    where nobody may look."""
+    """Raises UsageError where none of ``days``, or in none of them one of ``slots``, was submitted or worked on.
+
+    LedgerError where you may not look.
+    """
     state_dir = Path(settings.paths.state_dir)
     check_readable(state_dir)
     if not set(days) & set(days_in(state_dir)):

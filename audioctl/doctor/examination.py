@@ -79,7 +79,12 @@ def _python() -> Finding | str:
     faults = machine.unmet_requirements()
     if not faults:
         return machine.python()
-    return Finding("python", Verdict.BAD, f"{machine.python()} {'; '.join(faults)}.", "Type `pip install audioctl`, which brings what is missing.")
+    return Finding(
+        "python",
+        Verdict.BAD,
+        f"{machine.python()} {'; '.join(faults)}.",
+        "Type `pip install audioctl`, which brings what is missing.",
+    )
 
 
 def _worker(problem: str, verdict: Verdict) -> Finding | str:

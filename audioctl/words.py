@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 clip``, ``1,200 clips``: for nouns that take an s."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def duration(seconds: float | None) -> str:
     """``1:02:03`` or ``2:03``; a dash for what is not known."""
     if seconds is None:

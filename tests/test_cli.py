@@ -207,10 +207,12 @@ def test_verify_finds_no_difference_and_then_the_one_that_was_made(processed: Pa
     victim.write_bytes(content[:-1])
     try:
         result = audioctl("verify", DAY, "--json", cwd=processed)
+        told = audioctl("verify", DAY, cwd=processed)
     finally:
         victim.write_bytes(content)
     assert result.returncode == 3
     assert [found["problem"] for found in json.loads(result.stdout)["differences"]] == ["file has another size"]
+    assert "1 difference between journals, ledger and files: 1 × file has another size." in told.stderr
 
 
 def test_a_day_found_by_a_relative_path_is_worked_on_in_the_background(tmp_path: Path) -> None:

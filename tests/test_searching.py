@@ -173,7 +173,7 @@ def test_the_command_searches_the_journals_without_a_database(workspace: Workspa
     table = workspace.audioctl("search", "alpha")
     assert "a\\nb.mp3" in table.stdout
     assert "\x1b" not in table.stdout
-    assert "1 hits" in table.stderr
+    assert "1 hit." in table.stderr
     assert "0 hits" in workspace.audioctl("search", "zulu").stderr
 
 
@@ -188,6 +188,8 @@ def test_the_command_finds_the_same_in_the_database(workspace: Workspace, upgrad
         found = [[(hit["member"], hit["filename"]) for hit in json.loads(result.stdout)["hits"]] for result in both]
         assert found[0] == found[1]
         assert (len(found[0]) == 0) is (arguments == ["zulu"])
+    nothing = workspace.audioctl("search", "zulu", "--database")
+    assert nothing.stderr == "0 hits in PostgreSQL; --no-database looks through the journals.\n"
 
 
 def test_a_damaged_journal_is_named_and_the_others_are_searched(workspace: Workspace) -> None:

@@ -242,7 +242,7 @@ def test_resuming_tells_what_is_under_way_from_what_is_done(tmp_path: Path) -> N
     with holder_process(lease_path(journal_path(state, DAY, "12_30"))):
         result = audioctl(tmp_path, "resume", DAY)
     assert (result.returncode, result.stdout) == (0, "")
-    assert result.stderr == "Nothing to submit: 1 archives are under way.\n"
+    assert result.stderr == "Nothing to submit: 1 archive is under way.\n"
 
 
 @pytest.mark.parametrize("arguments", [(), (DAY,)])
@@ -295,7 +295,7 @@ def test_a_day_whose_model_is_nowhere_is_not_submitted(tmp_path: Path) -> None:
 def test_what_is_under_way_is_refused_with_its_job() -> None:
     decision = decide_submission(SAME, status(ArchiveState.RUNNING), READ)
     done = decide_submission(SAME, status(ArchiveState.DONE), READ)
-    with pytest.raises(AlreadySubmittedError, match="1 archives of 2025-01-25 are under way as job 77"):
+    with pytest.raises(AlreadySubmittedError, match="1 archive of 2025-01-25 is under way as job 77"):
         refuse_what_is_under_way([decision, done], DAY)
     refuse_what_is_under_way([done], DAY)
     refuse_what_is_under_way([decision, decide_submission(SAME, None, None)], DAY)

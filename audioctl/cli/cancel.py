@@ -8,7 +8,7 @@ import typer
 
 from audioctl.cli.arguments import DaysArgument, DryRunOption
 from audioctl.cli.flags import settings_flags
-from audioctl.cli.output import note
+from audioctl.cli.output import counted, note
 from audioctl.cli.submitting import deciding, known_days
 from audioctl.cli.unknown import check_known
 from audioctl.days import parse_days
@@ -52,9 +52,8 @@ def cancel(
             return
         archives = sum(len(run.archives) for run in runs)
         if dry_run:
-            note(
-                f"Would end the jobs of {len(runs)} runs with {archives} archives: {', '.join(r.run_id for r in runs)}."
-            )
+            ids = ", ".join(run.run_id for run in runs)
+            note(f"Would end the jobs of {counted(len(runs), 'run')} with {counted(archives, 'archive')}: {ids}.")
             return
         for name in sorted({run.executor for run in runs}):
             mine = [run for run in runs if run.executor == name]
@@ -68,4 +67,4 @@ def cancel(
                 for folder in folders:
                     unmark_cancelled(folder)
                 raise
-    note(f"Asked the jobs of {archives} archives to end. `audioctl status {days}` shows what they had done.")
+    note(f"Asked the jobs of {counted(archives, 'archive')} to end. `audioctl status {days}` shows what they had done.")

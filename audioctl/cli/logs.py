@@ -58,7 +58,7 @@ def logs(
 
     if follow and attempt is not None:
         raise UsageError("--follow is for the newest attempt.", hint="Leave out one of --follow and --attempt.")
-    of_archive = ArchiveLogs(Path(settings.paths.state_dir), parse_day(day), parse_slot(slot))
+    of_archive = ArchiveLogs(Path(settings.paths.state_dir).absolute(), parse_day(day), parse_slot(slot))
     archive = _look(settings, day, slot)
     if attempt is not None:
         _print_attempt(of_archive, attempt)

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from audioctl.joblog import Level, LogStream
 from audioctl.words import audio_hours as audio_hours
+from audioctl.words import counted as counted
 from audioctl.words import duration as duration
 from audioctl.words import size as size
 

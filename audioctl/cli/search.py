@@ -12,7 +12,7 @@ import typer
 from audioctl.cli import completion
 from audioctl.cli.arguments import JsonOption, SlotsOption
 from audioctl.cli.flags import settings_flags
-from audioctl.cli.output import Column, note, one_line, print_json, print_table
+from audioctl.cli.output import Column, counted, note, one_line, print_json, print_table
 from audioctl.days import parse_days, parse_slot
 from audioctl.errors import JournalError, UsageError
 from audioctl.hits import HIT_END, HIT_START, Hit, Where
@@ -84,11 +84,17 @@ def search(
         print_json({"schema": JSON_SCHEMA, "hits": plain})
     else:
         _print_hits(hits)
-        note(f"{len(hits):,} hits." if len(hits) < limit else f"The newest {limit:,} hits; --limit shows more.")
+        note(_how_many(len(hits), limit, in_database=settings.database.enabled))
     for error in unreadable:
         note(f"Left out: {error.message}", style="yellow")
     if unreadable:
         raise typer.Exit(ExitCode.LOOK)
+
+
+def _how_many(hits: int, limit: int, *, in_database: bool) -> str:
+    if hits == 0 and in_database:
+        return "0 hits in PostgreSQL; --no-database looks through the journals."
+    return f"{counted(hits, 'hit')}." if hits < limit else f"The newest {counted(limit, 'hit')}; --limit shows more."
 
 
 def _in_database(settings: Settings, text: str, where: Where, limit: int) -> list[Hit]:

@@ -20,7 +20,7 @@ from audioctl.cli.arguments import (
 )
 from audioctl.cli.flags import PIPELINE_KEYS, settings_flags
 from audioctl.cli.ledger import fresh_ledger
-from audioctl.cli.output import note, print_json
+from audioctl.cli.output import counted, note, print_json
 from audioctl.cli.submitting import (
     JSON_SCHEMA,
     deciding,
@@ -171,7 +171,9 @@ def _left_cancelled(days: Sequence[str]) -> str:
 
 def _nothing_to_do(decisions: Sequence[Decision]) -> str:
     under_way = sum(decision.live_job_id is not None for decision in decisions)
-    return f"Nothing to submit: {under_way} archives are under way." if under_way else "Nothing is left to do."
+    if not under_way:
+        return "Nothing is left to do."
+    return f"Nothing to submit: {counted(under_way, 'archive')} {'is' if under_way == 1 else 'are'} under way."
 
 
 def _find_archives(settings: Settings, days: Sequence[str]) -> dict[str, list[Archive]]:

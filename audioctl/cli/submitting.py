@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from audioctl.cli.ledger import fresh_ledger
-from audioctl.cli.output import Column, note, print_json, print_line, print_table, size
+from audioctl.cli.output import Column, counted, note, print_json, print_line, print_table, size
 from audioctl.errors import AlreadySubmittedError
 from audioctl.settings import Settings
 from audioctl.states import ArchiveState, ExitCode
@@ -64,8 +64,8 @@ def refuse_what_is_under_way(decisions: Sequence[Decision], days: str) -> None:
     if jobs and not any(decision.submit for decision in decisions):
         count = sum(decision.live_job_id is not None for decision in decisions)
         raise AlreadySubmittedError(
-            f"Nothing was submitted: {count} archives of {days} are under way as {_jobs(jobs)}, and there is nothing "
-            "else to do.",
+            f"Nothing was submitted: {counted(count, 'archive')} of {days} {'is' if count == 1 else 'are'} under way "
+            f"as {_jobs(jobs)}, and there is nothing else to do.",
             hint=f"`audioctl status {days}` shows them, `audioctl cancel {days}` ends them.",
         )
 

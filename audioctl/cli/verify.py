@@ -11,7 +11,7 @@ import typer
 from audioctl.cli.arguments import DaysArgument, JsonOption, SlotsOption
 from audioctl.cli.flags import settings_flags
 from audioctl.cli.ledger import fresh_ledger
-from audioctl.cli.output import Column, note, one_line, print_json, print_table
+from audioctl.cli.output import Column, counted, note, one_line, print_json, print_table
 from audioctl.cli.unknown import check_known
 from audioctl.days import parse_days, parse_slot
 from audioctl.errors import UsageError
@@ -114,7 +114,9 @@ def _print_differences(proofs: Sequence[Proof], settings: Settings, days: str, *
         print_json(_as_json(proofs, [_difference_as_json(day, difference) for day, difference in differences]))
     elif differences:
         print_table(_COLUMNS, [_cells(day, difference) for day, difference in differences])
-    note(_sentence(proofs, settings, len(differences)) + ".")
+    problems = Counter(difference.problem for _, difference in differences).most_common()
+    told = ", ".join(f"{count:,} × {problem}" for problem, count in problems)
+    note(_sentence(proofs, settings, len(differences)) + (f": {told}." if told else "."))
     if differences:
         note(f"`audioctl verify {days} --repair` puts right what can be; with --dry-run it says what.")
 
@@ -177,8 +179,7 @@ def _difference_as_json(day: str, difference: Difference) -> dict[str, Any]:
 
 def _sentence(proofs: Sequence[Proof], settings: Settings, differences: int) -> str:
     compared = "journals, ledger, files and rows" if settings.database.enabled else "journals, ledger and files"
-    noun = "difference" if differences == 1 else "differences"
-    return f"{_clips(proofs):,} clips, {differences:,} {noun} between {compared}"
+    return f"{counted(_clips(proofs), 'clip')}, {counted(differences, 'difference')} between {compared}"
 
 
 def _clips(proofs: Sequence[Proof]) -> int:

@@ -132,7 +132,9 @@ def test_somebody_else_sees_everything_where_there_is_no_ledger_yet(read_only: P
     assert msgspec.json.decode(status.stdout)["days"][0]["totals"]["archives"] == 9
 
 
-@pytest.mark.parametrize("command", ["status", "status 2025-01-25", "export 2025-01-25", "search rain", "metrics"])
+@pytest.mark.parametrize(
+    "command", ["status", "status 2025-01-25", "export 2025-01-25", "search rain", "metrics", "resume"]
+)
 def test_somebody_who_may_not_look_is_told_so_and_not_that_there_is_nothing(command: str, eventful: Path) -> None:
     eventful.chmod(0)
     told = audioctl(eventful, *command.split(), prefix=AS_ANYBODY)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from audioctl.cli.ledger import fresh_ledger
 from audioctl.cli.output import Column, counted, note, print_json, print_line, print_table, size
 from audioctl.errors import AlreadySubmittedError
+from audioctl.permissions import check_readable
 from audioctl.settings import Settings
 from audioctl.states import ArchiveState, ExitCode
 
@@ -34,7 +35,9 @@ def deciding(settings: Settings, *, dry_run: bool) -> Iterator[None]:
     """Nobody else submits anything meanwhile; a dry run keeps nobody from it."""
     from audioctl.submission import one_at_a_time
 
-    with nullcontext() if dry_run else one_at_a_time(Path(settings.paths.state_dir)):
+    state_dir = Path(settings.paths.state_dir)
+    check_readable(state_dir)
+    with nullcontext() if dry_run else one_at_a_time(state_dir):
         yield
 
 

@@ -156,6 +156,25 @@ def test_what_is_not_there_is_told_with_where_it_was_looked_for_and_what_is_near
 
 
 @pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("status 2025-03-01", UNKNOWN_DAY),
+        (
+            "status --state-dir elsewhere",
+            "Nothing has been submitted yet. Begin with `audioctl submit-day DAY`, or `audioctl demo`.\n"
+            "Looked in {folder}/elsewhere (paths.state_dir).\n",
+        ),
+    ],
+)
+def test_status_says_the_same_though_nothing_to_show_is_no_failure(
+    typed: str, said: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = Told(typed, monkeypatch, capsys)
+    assert told.words == said.format(folder=folder)
+    assert told.exit_code == 0
+
+
+@pytest.mark.parametrize(
     ("name", "why"),
     [
         ("0_2025-01-28_12_30.tar.xz.part", "which has none of the endings .tar .tar.xz .txz"),

@@ -10,7 +10,7 @@ from rich.console import Console
 from statuses import RUN_ID, TIMEOUT, archive, day_of, done, running, waiting
 
 from audioctl.cli.output import make_table
-from audioctl.cli.status_tables import archives_table, remaining_seconds, totals_line
+from audioctl.cli.status_tables import archives_table, remaining_seconds, totals_line, why
 from audioctl.ledger.queries import DayStatus
 from audioctl.states import ArchiveState
 
@@ -70,6 +70,14 @@ def test_where_all_rows_are_failures_their_reasons_get_half_the_width() -> None:
     assert 80 - titles.index("why") >= 40
     words = " ".join(" ".join(row[titles.index("why") :].split()) for row in rows)
     assert words == " ".join(3 * [f"TIMEOUT: {TIMEOUT}"])
+
+
+def test_why_names_files_without_their_folder_and_says_nothing_that_the_state_says() -> None:
+    error = "/staging/00_10.tar is cut off after 5 whole members."
+    cut = archive("00_10", "damaged", path="/staging/00_10.tar", reason="cut_off", error=error)
+    assert why(cut) == "cut_off: 00_10.tar is cut off after 5 whole members."
+    assert why(archive("00_20", "cancelled", reason="CANCELLED")) == ""
+    assert why(archive("00_20", "cancelled", reason="CANCELLED by 1001")) == "CANCELLED by 1001"
 
 
 def test_a_narrower_terminal_still_shows_which_archive_is_in_which_state() -> None:

@@ -82,8 +82,20 @@ def status(
         return
     days = _look(settings, wanted, failed)
     if not days:
-        note(nothing_known(wanted, failed=failed))
+        _tell_nothing(settings, wanted, failed)
     _print(days, archives=_shows_archives(wanted, failed))
+
+
+def _tell_nothing(settings: Settings, wanted: Sequence[str] | None, failed: bool) -> None:
+    from audioctl.cli.unknown import unknown_days
+
+    if failed or wanted is None:
+        note(nothing_known(wanted, failed=failed))
+        note(f"Looked in {Path(settings.paths.state_dir).absolute()} (paths.state_dir).")
+        return
+    unknown = unknown_days(settings, wanted)
+    note(unknown.message)
+    note(unknown.hint or "")
 
 
 def _why_slow(settings: Settings, wanted: Sequence[str] | None, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audioctl.cli.output import GAP, Column, audio_hours, duration, state_text
@@ -121,10 +122,15 @@ def scheduler_job(archive: ArchiveStatus) -> str | None:
 
 
 def why(archive: ArchiveStatus) -> str:
+    """The archive's file without its folder: there is no room for what stands in every line."""
     owed = what_is_owed(archive.owed_upload, archive.owed_record)
     if archive.state in WANTS_A_LOOK:
-        return ": ".join(filter(None, (archive.reason, archive.error or owed)))
-    return ", ".join(filter(None, (archive.reason, owed)))
+        error = archive.error or ""
+        if archive.path:
+            error = error.replace(archive.path, Path(archive.path).name)
+        return ": ".join(filter(None, (archive.reason, error or owed)))
+    reason = archive.reason if archive.reason != archive.state.value.upper() else None  # Slurm's word for the same
+    return ", ".join(filter(None, (reason, owed)))
 
 
 def to_see_to(totals: Totals) -> str:

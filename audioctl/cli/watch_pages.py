@@ -14,7 +14,6 @@ from audioctl.cli.blocks import Block, fitted, wrapped
 from audioctl.cli.output import GAP, Column, audio_hours, duration, printable, state_text, table_lines
 from audioctl.cli.status_tables import remaining_seconds, scheduler_job, speed, that_fit, to_see_to, what_is_owed, why
 from audioctl.cli.strip import Mark, Slot, between_cells, cells, day_strip, legend, mark_of, strip
-from audioctl.names import base_name
 from audioctl.states import ArchiveState, Outcome, Stage
 
 if TYPE_CHECKING:
@@ -134,9 +133,7 @@ def _group_lines(mark: Mark, archives: Sequence[ArchiveStatus], width: int) -> l
     named = " ".join(archive.slot for archive in archives[:_NAMED_SLOTS])
     more = f" and {len(archives) - _NAMED_SLOTS} more" if len(archives) > _NAMED_SLOTS else ""
     sign = mark.value.character
-    first = archives[0]
-    reason = why(first).replace(first.path, base_name(first.path)) if first.path else why(first)
-    lines = wrapped(f"{sign} {named}{more}  {_plain(reason)}", width, indent="  ", most=2)
+    lines = wrapped(f"{sign} {named}{more}  {_plain(why(archives[0]))}", width, indent="  ", most=2)
     lines[0].stylize(mark.value.style, 0, 1)
     return lines
 

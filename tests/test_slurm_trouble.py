@@ -39,6 +39,12 @@ def kill_work(day: ClusterDay, slot: str) -> None:
                 one.send_signal(signal.SIGKILL)
 
 
+NOTHING_BUT_WHAT_WAS_CANCELLED = (
+    "Nothing is left to do.\n"
+    f"What was cancelled stays so (archives of {DAY}); `audioctl submit-day {DAY}` submits it again.\n"
+)
+
+
 def test_a_job_that_reaches_its_time_limit_drains_and_goes_on(idle_cluster: Cluster, tmp_path: Path) -> None:
     # Slurm looks at time limits every 30 s: the signal comes at the first look, the limit is a minute.
     day = ClusterDay(idle_cluster, tmp_path, ["00_00"], clips=100, time="00:01:00", drain_seconds=60)
@@ -116,7 +122,7 @@ def test_what_scancel_ends_stays_cancelled_until_it_is_submitted_again(idle_clus
     assert day.summary()["left"] == [
         {"slot": "00_00", "why": "cancelled; submit it again with submit-tar or submit-day"}
     ]
-    assert day.run("resume").stderr == "Nothing is left to do.\n"
+    assert day.run("resume").stderr == NOTHING_BUT_WHAT_WAS_CANCELLED
     day.run("submit-day", DAY)
     day.wait_for_states(done=3)
     day.check_nothing_is_lost_or_doubled()
@@ -136,7 +142,7 @@ def test_cancel_ends_a_day_and_its_finishing_job(idle_cluster: Cluster, tmp_path
     assert day.status()["00_00"]["batches"]["done"] > 0
     assert idle_cluster.jobs()[day.number("finish")] == "CANCELLED"
     assert "No job" in day.run("cancel", DAY).stderr
-    assert day.run("resume").stderr == "Nothing is left to do.\n"
+    assert day.run("resume").stderr == NOTHING_BUT_WHAT_WAS_CANCELLED
     day.take(0)
     day.run("submit-day", DAY)
     day.wait_for_states(done=3)

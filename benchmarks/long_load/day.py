@@ -18,7 +18,7 @@ from benchmarks.long_load.site import Site, jobs, supervisors
 
 _LOOK_SECONDS = 0.25
 NOTHING_TO_DO = "Nothing is left to do."
-_UNDER_WAY = "archives are under way."
+_UNDER_WAY = " under way."
 """Jobs outlive a supervisor that was killed; what they do not work on is submitted meanwhile."""
 _SUBMITTED = "Submitted "
 _SUPERVISOR_KILLED = "The supervisor of the jobs did not start."

@@ -18,6 +18,11 @@ from audioctl.processes import user_name
 
 THREE = ["00_00", "00_10", "00_20"]
 
+NOTHING_BUT_WHAT_WAS_CANCELLED = (
+    "Nothing is left to do.\n"
+    f"What was cancelled stays so (archives of {DAY}); `audioctl submit-day {DAY}` submits it again.\n"
+)
+
 
 def processes_of(day: ClusterDay, slot: str) -> list[psutil.Process]:
     """Those that work on an archive."""
@@ -37,12 +42,6 @@ def kill_work(day: ClusterDay, slot: str) -> None:
             family = [process, *process.children(recursive=True)]
             for one in family:
                 one.send_signal(signal.SIGKILL)
-
-
-NOTHING_BUT_WHAT_WAS_CANCELLED = (
-    "Nothing is left to do.\n"
-    f"What was cancelled stays so (archives of {DAY}); `audioctl submit-day {DAY}` submits it again.\n"
-)
 
 
 def test_a_job_that_reaches_its_time_limit_drains_and_goes_on(idle_cluster: Cluster, tmp_path: Path) -> None:

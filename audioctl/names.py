@@ -16,7 +16,7 @@ LONGEST_PATH_BYTES = 400
 """Leaves room for a destination folder within ``audio_files.file_path varchar(500)``."""
 
 _HASH_DIGITS = 16
-# rsync writes ``.NAME.XXXXXX`` beside NAME before it renames; the temporary name must fit as well.
+# rsync writes ``.NAME.`` and six characters beside NAME before it renames; the temporary name must fit as well.
 _ROOM_FOR_TEMPORARY_NAME = 8
 _LITERAL_ESCAPE = re.compile(r"\\(?=x[0-9a-f]{2})")
 

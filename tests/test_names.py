@@ -120,7 +120,7 @@ class TestClipNames:
             assert not {"", ".", ".."} & set(path.split("/"))
             assert "\0" not in path
             assert len(path.encode()) <= LONGEST_PATH_BYTES
-            # rsync's temporary name `.NAME.XXXXXX` has to fit as well.
+            # rsync's temporary name, NAME with a dot before it and seven characters behind, has to fit as well.
             assert all(len(part.encode()) + 8 <= LONGEST_COMPONENT_BYTES for part in PurePosixPath(path).parts)
 
     @given(st.lists(raw_names, max_size=30))

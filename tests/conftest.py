@@ -27,7 +27,8 @@ pytest_plugins = [
     "postgres",
     "side_by_side",
     "state_folders",
-    "uploads",
     "workspace",
-    "proved_days",  # behind those that it imports
+    # Behind those that they import.
+    "uploads",
+    "proved_days",
 ]

@@ -1,4 +1,4 @@
-"""``verify --repair`` of rows, ledger and journals: what cannot be put right is left and told, and nothing else touched."""
+"""``verify --repair`` of rows, ledger and journals: what cannot be put right is left and told."""
 
 from __future__ import annotations
 

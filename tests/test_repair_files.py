@@ -1,4 +1,4 @@
-"""``verify --repair`` of a real archive: files that are missing or wrong are owed again, and ``resume`` makes just them."""
+"""``verify --repair`` of a real archive: wrong files are owed again, and ``resume`` makes just them."""
 
 from __future__ import annotations
 

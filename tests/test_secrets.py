@@ -21,7 +21,7 @@ import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
-from sshd import HOST, Sshd, free_port, make_key
+from sshd import HOST, Sshd, free_port
 from uploads import MakeFiles, StandIn, Target
 from workspace import DAY, Result, Workspace
 
@@ -142,18 +142,6 @@ class Sightings:
         for kind in ("process-tar", "multiprocessing.forkserver", "multiprocessing.resource_tracker"):
             if kind.encode() in command_line:
                 self.environments[kind].add(environment)
-
-
-@pytest.fixture
-def ssh_storage(workspace: Workspace) -> Iterator[Sshd]:
-    with Sshd(workspace.folder.with_name(f"{workspace.folder.name}-sshd")) as sshd:
-        workspace.configure(
-            "upload",
-            destination=f"{sshd.login}:{workspace.storage}",
-            ssh_key=str(sshd.client_key),
-            ssh_options=tuple(sshd.options),
-        )
-        yield sshd
 
 
 @pytest.mark.parametrize("variable", ["DB_CREDS", "PGPASSWORD"])
@@ -381,33 +369,3 @@ def test_a_folder_that_others_can_read_is_not_filled_with_files_that_they_can_re
     workspace.process()
     assert set(modes(workspace.state).values()) == {0o755, 0o700, 0o600}
     assert permissions(workspace.state) == 0o755
-
-
-# Hosts that nobody knows
-
-
-def test_a_new_host_key_is_taken_only_where_that_is_set(workspace: Workspace, ssh_storage: Sshd) -> None:
-    workspace.write_clips(1)
-    ssh_storage.known_hosts.write_text("")
-    workspace.process()
-    assert workspace.files() == {}
-    assert any("is not known here" in message for message in workspace.messages)
-    assert ssh_storage.known_hosts.read_text() == ""
-
-    workspace.configure("upload", accept_new_host_keys=True)
-    workspace.process()
-    workspace.assert_all_was_heard()
-    host_key = (ssh_storage.folder / "host_key.pub").read_text().split()[1]
-    assert host_key in ssh_storage.known_hosts.read_text()
-
-
-def test_a_changed_host_key_is_not_taken_wherever_new_ones_are(
-    workspace: Workspace, ssh_storage: Sshd, tmp_path: Path
-) -> None:
-    workspace.write_clips(1)
-    workspace.configure("upload", accept_new_host_keys=True)
-    ssh_storage.trust_host_key(make_key(tmp_path / "another"))
-    workspace.process()
-    assert workspace.files() == {}
-    assert any("has changed" in message for message in workspace.messages)
-    assert ssh_storage.logins() == 0

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from sshd import HOST, RsyncDaemon, Sshd
+from workspace import Workspace
 
 from audioctl.clips import OpusFile
 from audioctl.pipeline.upload import Uploader, UploadResult
@@ -52,6 +53,19 @@ def sshd(tmp_path: Path) -> Iterator[Sshd]:
 def daemon(tmp_path: Path) -> Iterator[RsyncDaemon]:
     with RsyncDaemon(tmp_path / "rsyncd") as server:
         yield server
+
+
+@pytest.fixture
+def ssh_storage(workspace: Workspace) -> Iterator[Sshd]:
+    """The workspace's storage is behind an sshd of its own."""
+    with Sshd(workspace.folder.with_name(f"{workspace.folder.name}-sshd")) as sshd:
+        workspace.configure(
+            "upload",
+            destination=f"{sshd.login}:{workspace.storage}",
+            ssh_key=str(sshd.client_key),
+            ssh_options=tuple(sshd.options),
+        )
+        yield sshd
 
 
 class Target:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,9 +36,10 @@ class Sample:
     members_read: int
     damage: str | None = None
 
-    @property
-    def batch(self) -> ConvertedBatch:
-        return ConvertedBatch(0, self.clips)
+    def parts(self, clips: int) -> Iterator[ConvertedBatch]:
+        """Of so many clips each, as a job gives them to the recogniser."""
+        for start in range(0, len(self.clips), clips):
+            yield ConvertedBatch(0, self.clips[start : start + clips])
 
     @property
     def audio_seconds(self) -> float:

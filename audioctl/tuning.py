@@ -203,7 +203,8 @@ class Tuning:
                 first_window = next(window for clip in self._sample.clips for window in clip.windows)
                 engine.transcribe([first_window])  # the first call allocates
             began = self._clock()
-            records = transcribe(self._sample.batch, engine, self._settings.process_batch_size)
+            parts = self._sample.parts(self._settings.process_batch_size)
+            records = [record for part in parts for record in transcribe(part, engine)]
             seconds = self._clock() - began
         except ModelError as error:
             fits = not is_out_of_memory(error.__cause__ or error)

@@ -1,12 +1,12 @@
 """How long a job takes, said before it runs: ``python -m benchmarks.prediction [--clips 600]``.
 
-Two stages hand batches on: the cores (decoding, finding speech, encoding, and the job's own work), then the recogniser.
-Of ``n`` batches that take the cores ``c`` seconds each and the recogniser ``r``, the first has to be converted and the
-last to be heard, and between them the slower stage sets the pace:
+Two stages hand parts of batches on: the cores (decoding, finding speech, encoding, and the job's own work), then the
+recogniser. Of ``n`` parts (of ``transcribe.process_batch_size`` clips) that take the cores ``c`` seconds each and the
+recogniser ``r``, the first has to be converted and the last to be heard; between them the slower stage sets the pace:
 
     seconds = start + c + (n - 1) * max(c, r) + r
 
-``c`` is ``clips * a + audio_seconds * b`` of a batch. ``start``, ``a`` and ``b`` are fitted to runs with a recogniser
+``c`` is ``clips * a + audio_seconds * b`` of a part. ``start``, ``a`` and ``b`` are fitted to runs with a recogniser
 that takes nothing. Then archives of other clips and other sizes, with recognisers that take less and more than the
 cores, are predicted and run. Extraction and uploads go on beside that, and are within ``a`` and ``b``.
 """
@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from audioctl.settings import Extract
+from audioctl.settings import Transcribe
 from benchmarks.bounds import Bound, tell
 from benchmarks.busy import cores, run
 from benchmarks.synthetic_day import SyntheticClip, make_clips
@@ -58,9 +58,9 @@ class Costs:
         return archive.clips * self.seconds_a_clip + archive.audio_seconds * self.seconds_an_audio_second
 
     def seconds(self, archive: Archive, recognition_seconds: float) -> float:
-        batches = math.ceil(archive.clips / Extract().stream_batch_size)
-        c, r = self.conversion_seconds(archive) / batches, recognition_seconds / batches
-        return self.start_seconds + c + (batches - 1) * max(c, r) + r
+        parts = math.ceil(archive.clips / Transcribe().process_batch_size)
+        c, r = self.conversion_seconds(archive) / parts, recognition_seconds / parts
+        return self.start_seconds + c + (parts - 1) * max(c, r) + r
 
     def __str__(self) -> str:
         clip, second = 1000 * self.seconds_a_clip, 1000 * self.seconds_an_audio_second

@@ -71,6 +71,15 @@ def fall_asleep(task: ClipTask) -> ConvertedClip:
     return convert_clip(task)
 
 
+def its_turn(scratch: Path, name: str) -> Path:
+    return scratch / f"{name}.may_begin"
+
+
+def wait_for_its_turn(task: ClipTask) -> ConvertedClip:
+    wait_until(its_turn(task.opus_path.parent, task.member.name).exists)
+    return convert_clip(task)
+
+
 def workers() -> list[psutil.Process]:
     """The children of the fork server, which is a child of this process."""
     return [
@@ -180,8 +189,8 @@ def test_the_next_batch_is_converted_while_the_last_is_collected(tmp_path: Path)
     with Converter(2, tmp_path) as converter:
         first = converter.start(batch_of(member(0, "a.mp3", mp3()), index=0))
         second = converter.start(batch_of(member(1, "b.mp3", mp3()), index=1))
-        assert [clip.member.name for clip in second.collect().clips] == ["b.mp3"]
-        assert [clip.member.name for clip in first.collect().clips] == ["a.mp3"]
+        assert [clip.member.name for clip in second.whole().clips] == ["b.mp3"]
+        assert [clip.member.name for clip in first.whole().clips] == ["a.mp3"]
 
 
 def test_a_copy_made_again_is_the_same_file(tmp_path: Path) -> None:
@@ -189,7 +198,7 @@ def test_a_copy_made_again_is_the_same_file(tmp_path: Path) -> None:
     with Converter(2, tmp_path) as converter:
         converted = converter.convert(batch)
         converted.clips[0].opus.local_path.unlink()
-        copied = converter.start_copies(batch).collect()
+        copied = converter.start_copies(batch).whole()
     assert copied.copies == [converted.clips[0].opus]
     assert copied.set_aside == converted.set_aside
     assert copied.copies[0].local_path.exists()
@@ -255,6 +264,22 @@ def test_ctrl_c_is_the_parents_business(tmp_path: Path) -> None:
     assert len(converted.clips) == 2
 
 
+def test_a_part_of_a_batch_is_there_before_the_rest_of_it(tmp_path: Path) -> None:
+    members = [member(n, f"{n}.mp3", mp3()) for n in range(3)]
+    members[1] = member(1, "1.txt", b"no audio")
+    with Converter(1, tmp_path, work=wait_for_its_turn) as converter:
+        parts = converter.start(batch_of(*members, index=3)).parts(2)
+        for name in ("0.mp3", "1.txt"):
+            its_turn(tmp_path, name).touch()
+        first = next(parts)
+        its_turn(tmp_path, "2.mp3").touch()
+        (last,) = parts
+    assert [clip.member.name for clip in first.clips] == ["0.mp3"]
+    assert [one.member.name for one in first.set_aside] == ["1.txt"]
+    assert [clip.member.name for clip in last.clips] == ["2.mp3"]
+    assert (first.index, last.index, last.set_aside) == (3, 3, [])
+
+
 def test_a_converter_that_is_killed_ends_at_once(tmp_path: Path) -> None:
     converter = Converter(2, tmp_path, work=fall_asleep)
     pending = converter.start(batch_of(*(member(n, f"{n}.mp3", mp3()) for n in range(4))))
@@ -262,7 +287,7 @@ def test_a_converter_that_is_killed_ends_at_once(tmp_path: Path) -> None:
     running = workers()
     converter.kill()
     with pytest.raises(Drained):
-        pending.collect()
+        pending.whole()
     with pytest.raises(Drained):
         converter.start(batch_of(member(9, "z.mp3", mp3())))
     assert not any(worker.is_running() for worker in running)
@@ -276,7 +301,7 @@ def test_workers_do_not_outlive_a_killed_job(tmp_path: Path) -> None:
 
         if __name__ == "__main__":
             converter = Converter(2, Path({str(tmp_path)!r}), work=fall_asleep)
-            converter.start(batch_of(*(member(n, "a.mp3", mp3()) for n in range(4)))).collect()
+            converter.start(batch_of(*(member(n, "a.mp3", mp3()) for n in range(4)))).whole()
     """
     script = tmp_path / "job.py"
     script.write_text(textwrap.dedent(program))

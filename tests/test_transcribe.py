@@ -70,13 +70,8 @@ def clip(
     return ConvertedClip(member(ordinal), duration_seconds, windows, opus, truncated)
 
 
-def records(
-    clips: list[ConvertedClip],
-    engine: ScriptedEngine,
-    set_aside: Sequence[SetAside] = (),
-    process_batch_size: int = 100,
-) -> list[ClipRecord]:
-    return transcribe(ConvertedBatch(0, clips, list(set_aside)), engine, process_batch_size)
+def records(clips: list[ConvertedClip], engine: ScriptedEngine, set_aside: Sequence[SetAside] = ()) -> list[ClipRecord]:
+    return transcribe(ConvertedBatch(0, clips, list(set_aside)), engine)
 
 
 def test_a_record_says_all_there_is_to_say_of_a_clip() -> None:
@@ -158,14 +153,10 @@ def test_rejected_clips_and_skipped_members_have_records_in_their_place() -> Non
         assert (one.size_bytes, one.sha256) == (9_000, f"sha-{one.ordinal}")
 
 
-@pytest.mark.parametrize(
-    ("process_batch_size", "calls"),
-    [(1, [[0, 0], [1], [2]]), (2, [[0, 0, 1], [2]]), (100, [[0, 0, 1, 2]])],
-)
-def test_the_engine_hears_so_many_clips_at_a_time(process_batch_size: int, calls: list[list[int]]) -> None:
+def test_the_engine_hears_all_clips_in_one_call() -> None:
     engine = ScriptedEngine({})
-    heard = records([clip(0, 0.0, 5.0), clip(1, 0.0), clip(2, 0.0)], engine, process_batch_size=process_batch_size)
-    assert engine.calls == calls
+    heard = records([clip(0, 0.0, 5.0), clip(1, 0.0), clip(2, 0.0)], engine)
+    assert engine.calls == [[0, 0, 1, 2]]
     assert [one.ordinal for one in heard] == [0, 1, 2]
 
 
@@ -183,7 +174,7 @@ def test_the_real_recogniser_fills_the_records_of_real_clips() -> None:
     spoken = spoken_clips()[:6]
     contents = [one.content for one in spoken] + [silent_clip()]
     batch = ConvertedBatch(0, [converted(ordinal, content) for ordinal, content in enumerate(contents)])
-    *heard, silent = transcribe(batch, load_engine(Transcribe(model="bundled", device="cpu")), process_batch_size=4)
+    *heard, silent = transcribe(batch, load_engine(Transcribe(model="bundled", device="cpu")))
     assert [(one.text, one.language) for one in heard] == [(one.text, one.language) for one in spoken]
     for one in heard:
         assert one.reason is None

@@ -56,5 +56,5 @@ def _hear(content: bytes, name: str, engine: Engine) -> str:
     member = Member(0, name, "heard.opus", len(content), hashlib.sha256(content).hexdigest(), content)
     with TemporaryDirectory(prefix="audioctl-doctor-") as folder:
         clip = convert_clip(ClipTask(member, Path(folder, "heard.opus"), 32000, SpeechFinder))
-    [record] = transcribe(ConvertedBatch(0, [clip]), engine, 1)
+    [record] = transcribe(ConvertedBatch(0, [clip]), engine)
     return record.text or ""

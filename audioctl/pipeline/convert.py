@@ -10,9 +10,12 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Generic, Self, TypeVar
@@ -43,10 +46,34 @@ class CopiedBatch:
 
 
 @dataclass(frozen=True, slots=True)
-class PendingBatch(Generic[Batch]):
-    """A batch that the workers have been given. ``collect`` waits for it; its errors are those of ``Converter``."""
+class PendingBatch(Generic[Made, Batch]):
+    """A batch that the workers have been given. Somebody can wait for it once, as a whole or for part after part.
 
-    collect: Callable[[], Batch]
+    Waiting raises ScratchError where scratch is full or not writable, and Drained after ``Converter.kill``.
+    """
+
+    _outcomes: Iterator[Made | SetAside]
+    _gather: Callable[[list[Made], list[SetAside]], Batch]
+
+    def whole(self) -> Batch:
+        return self._gathered(self._outcomes)
+
+    def parts(self, members: int) -> Iterator[Batch]:
+        """What became of so many members at a time, each part as soon as it is there."""
+        while outcomes := list(islice(self._outcomes, members)):
+            part = [self._gathered(outcomes)]
+            outcomes.clear()
+            yield part.pop()  # it is large, and must not live on here
+
+    def _gathered(self, outcomes: Iterable[Made | SetAside]) -> Batch:
+        made: list[Made] = []
+        set_aside: list[SetAside] = []
+        for outcome in outcomes:
+            if isinstance(outcome, SetAside):
+                set_aside.append(outcome)
+            else:
+                made.append(outcome)
+        return self._gather(made, set_aside)
 
 
 class Converter:
@@ -57,8 +84,7 @@ class Converter:
     ``clip_timeout_seconds``, or that lasts longer than ``max_clip_duration_seconds``, is rejected. ``work`` is what a
     worker does with one clip; ``busy`` runs for each worker that has one.
 
-    ``start`` and ``collect`` may be called from different threads. ``collect`` raises ScratchError where scratch is
-    full or not writable, and Drained after ``kill``.
+    What is started may be waited for in another thread.
     """
 
     def __init__(
@@ -91,14 +117,14 @@ class Converter:
         else:
             self.kill()
 
-    def start(self, batch: MemberBatch) -> PendingBatch[ConvertedBatch]:
+    def start(self, batch: MemberBatch) -> PendingBatch[ConvertedClip, ConvertedBatch]:
         """Gives the clips of ``batch`` to the workers and returns at once."""
         return self._start(batch, self._work, ConvertedBatch)
 
     def convert(self, batch: MemberBatch) -> ConvertedBatch:
-        return self.start(batch).collect()
+        return self.start(batch).whole()
 
-    def start_copies(self, batch: MemberBatch) -> PendingBatch[CopiedBatch]:
+    def start_copies(self, batch: MemberBatch) -> PendingBatch[OpusFile, CopiedBatch]:
         """The same for clips whose transcripts are known: only their Opus copies are made, as they were before."""
         return self._start(batch, copy_clip, CopiedBatch)
 
@@ -115,7 +141,7 @@ class Converter:
         batch: MemberBatch,
         work: Callable[[ClipTask], Made],
         gather: Callable[[int, list[Made], list[SetAside]], Batch],
-    ) -> PendingBatch[Batch]:
+    ) -> PendingBatch[Made, Batch]:
         def begin(member: Member) -> Callable[[], Made | SetAside]:
             if member.reason is not None:
                 aside = _set_aside(member, member.reason, member.detail)
@@ -125,20 +151,8 @@ class Converter:
             future = self._submit(work, task)
             return lambda: self._outcome(task, future)
 
-        outcomes = [begin(member) for member in batch.members]
-
-        def collect() -> Batch:
-            made: list[Made] = []
-            set_aside: list[SetAside] = []
-            for outcome in outcomes:
-                result = outcome()
-                if isinstance(result, SetAside):
-                    set_aside.append(result)
-                else:
-                    made.append(result)
-            return gather(batch.index, made, set_aside)
-
-        return PendingBatch(collect)
+        outcomes = deque(begin(member) for member in batch.members)
+        return PendingBatch(_in_turn(outcomes), partial(gather, batch.index))
 
     def _submit(self, work: Callable[[ClipTask], Made], task: ClipTask) -> Future[Made]:
         try:
@@ -160,6 +174,11 @@ class Converter:
         finally:
             if isinstance(task.member.content, Path):
                 task.member.content.unlink(missing_ok=True)
+
+
+def _in_turn(outcomes: deque[Callable[[], Made]]) -> Iterator[Made]:
+    while outcomes:
+        yield outcomes.popleft()()  # what was given is large, and must not live on here
 
 
 def _begin_worker() -> None:

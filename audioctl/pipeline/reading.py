@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from audioctl.clips import ConvertedBatch, Member, MemberBatch
+from audioctl.clips import ConvertedBatch, ConvertedClip, Member, MemberBatch, OpusFile
 from audioctl.clock import utc_now
 from audioctl.errors import ArchiveDamagedError
 from audioctl.failpoints import failpoint
@@ -28,7 +28,7 @@ class NewBatch:
     """A batch to be transcribed."""
 
     index: int
-    converted: PendingBatch[ConvertedBatch]
+    converted: PendingBatch[ConvertedClip, ConvertedBatch]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class KnownBatch:
     """A batch whose transcripts are in the journal; ``copies`` of its clips are under way where its files are owed."""
 
     found: BatchTranscripts
-    copies: PendingBatch[CopiedBatch] | None = None
+    copies: PendingBatch[OpusFile, CopiedBatch] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from audioctl.archives import archive_identity
-from audioctl.clips import ClipRecord, ConvertedBatch
+from audioctl.clips import ClipRecord, ConvertedBatch, OpusFile
 from audioctl.clock import utc_now
 from audioctl.database.connection import connect
 from audioctl.engines.base import Engine
@@ -182,55 +182,65 @@ class _ArchiveRun:
                     del batch  # it is large, and the wait for the next one may be long
 
     def _transcribe(self, batch: NewBatch, effects: Effects) -> None:
+        """The recogniser has the first clips of the batch while the last ones are still being converted."""
         if self.engine is None:
             with self.times.load.running():
                 self.engine = self.around.load_engine()
-        with self.times.wait_convert.running():
-            converted = batch.converted.collect()
-        counters = self.around.counters
-        members_converted = len(converted.clips) + len(converted.set_aside)
-        counters.add(clips_converted=len(converted.clips), clips_ahead=-members_converted)
-        self.times.first_batch()
-        failpoint("transcribe.begin")
-        records = self._recognise(batch.index, converted, self.engine)
+        records: list[ClipRecord] = []
+        copies: list[OpusFile] = []
+        parts = batch.converted.parts(self.settings.transcribe.process_batch_size)
+        for part in timed(parts, self.times.wait_convert):
+            clips = len(part.clips)
+            self.around.counters.add(clips_converted=clips, clips_ahead=-clips - len(part.set_aside))
+            if not records:
+                self._begin_recognition(batch.index)
+            records += self._recognise(batch.index, part, self.engine)
+            copies += [clip.opus for clip in part.clips]
+            del part  # it is large, and the wait for the next one may be long
         failpoint("transcribe.end")
         self.times.transcribed(records)
         with self.times.journal.running():
             self.log.append(*transcription_events(batch.index, records, self.times.look()))
-        if counters.look().first_transcript_seconds is None and converted.clips:
+        self._count(batch.index, self.engine.busy_seconds)
+        effects.record(batch.index, records)
+        members = {record.ordinal: record.member for record in records if record.state is ClipState.STORED}
+        with self.times.wait_upload.running():
+            effects.send(batch.index, [copy for copy in copies if copy.ordinal in members], members)
+
+    def _begin_recognition(self, index: int) -> None:
+        self.times.first_batch()
+        failpoint("transcribe.begin")
+        if index in self.log.progress.crashes:
+            self.around.notify(
+                f"The process crashed before while the recogniser had batch {index}; now it hears its clips one by one."
+            )
+        else:
+            self._say_who_is_heard(index, clip=None)
+
+    def _recognise(self, index: int, part: ConvertedBatch, engine: Engine) -> list[ClipRecord]:
+        crashes = self.log.progress.crashes.get(index)
+        with self.times.transcribe.running():
+            if crashes is None:
+                return transcribe(part, engine)
+            return transcribe_one_by_one(part, engine, crashes.by_clip, partial(self._say_who_is_heard, index))
+
+    def _say_who_is_heard(self, index: int, clip: int | None) -> None:
+        """In the journal, and before it is: the recogniser may take the whole process with it."""
+        with self.times.journal.running():
+            self.log.append(RecognitionBegun(at=utc_now(), batch=index, clip=clip))
+
+    def _count(self, index: int, busy_seconds: float) -> None:
+        counters = self.around.counters
+        done = self.log.progress.batches[index]
+        if counters.look().first_transcript_seconds is None and done.stored:
             counters.set(first_transcript_seconds=counters.look().elapsed_seconds)
-        done = self.log.progress.batches[batch.index]
         counters.add(
             clips_stored=done.stored,
             clips_rejected=done.rejected,
             members_skipped=done.skipped,
             audio_seconds=done.audio_seconds,
         )
-        counters.set(transcribe_busy_seconds=self.engine.busy_seconds)
-        effects.record(batch.index, records)
-        members = {record.ordinal: record.member for record in records if record.state is ClipState.STORED}
-        with self.times.wait_upload.running():
-            effects.send(
-                batch.index, [clip.opus for clip in converted.clips if clip.member.ordinal in members], members
-            )
-
-    def _recognise(self, index: int, converted: ConvertedBatch, engine: Engine) -> list[ClipRecord]:
-        """The recogniser may take the whole process with it, so the journal says first what it is given."""
-
-        def begin(clip: int | None) -> None:
-            with self.times.journal.running():
-                self.log.append(RecognitionBegun(at=utc_now(), batch=index, clip=clip))
-
-        crashes = self.log.progress.crashes.get(index)
-        if crashes is None:
-            begin(None)
-            with self.times.transcribe.running():
-                return transcribe(converted, engine, self.settings.transcribe.process_batch_size)
-        self.around.notify(
-            f"The process crashed before while the recogniser had batch {index}; now it hears its clips one by one."
-        )
-        with self.times.transcribe.running():
-            return transcribe_one_by_one(converted, engine, crashes.by_clip, begin)
+        counters.set(transcribe_busy_seconds=busy_seconds)
 
     def _take_up_unread(self, effects: Effects) -> None:
         """What batches owe that did not have to be read; a replaced archive may not have them any more."""
@@ -260,7 +270,7 @@ def _send_known(batch: KnownBatch, effects: Effects, times: AttemptTimes) -> Non
     if batch.copies is None:
         return
     with times.wait_convert.running():
-        copied = batch.copies.collect()
+        copied = batch.copies.whole()
     if copied.set_aside:
         names = ", ".join(f"{clip.member.name} ({clip.detail or clip.reason})" for clip in copied.set_aside)
         effects.upload_failed(copied.index, f"These clips could be converted before, but not again: {names}")

@@ -1,4 +1,4 @@
-"""The transcribe stage: from converted clips to clip records, many clips in one call of the engine."""
+"""The transcribe stage: from converted clips to clip records, all clips of a call in one call of the engine."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ CRASHES_OF_A_CLIP = 2
 then with the same clip twice hardly ever."""
 
 
-def transcribe(batch: ConvertedBatch, engine: Engine, process_batch_size: int) -> list[ClipRecord]:
-    """The record of every member of the batch, by ordinal. The engine hears ``process_batch_size`` clips at a time."""
+def transcribe(batch: ConvertedBatch, engine: Engine) -> list[ClipRecord]:
+    """The record of every member of the batch, by ordinal. The engine hears its clips together."""
     records = [_set_aside_record(member) for member in batch.set_aside]
-    for start in range(0, len(batch.clips), process_batch_size):
-        records.extend(_transcribe_clips(batch.clips[start : start + process_batch_size], engine))
+    records.extend(_transcribe_clips(batch.clips, engine))
     return sorted(records, key=lambda record: record.ordinal)
 
 

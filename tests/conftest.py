@@ -23,6 +23,7 @@ pytest_plugins = [
     "configurations",
     "container_image",
     "databases",
+    "fake_submissions",
     "fault_figures",
     "postgres",
     "side_by_side",

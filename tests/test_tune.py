@@ -14,7 +14,7 @@ from measured_ways import CLIPS, CONFIGURED, GREEDY, SAID, SHORT, measured, samp
 from speech import silent_clip
 from workspace import Workspace, spoken, wait_until
 
-from audioctl.cli.tune import _print
+from audioctl.cli.tune_output import print_tuned
 from audioctl.engines.loading import load_model
 from audioctl.errors import ArchiveDamagedError, ArchiveError
 from audioctl.sampling import draw_sample
@@ -119,7 +119,7 @@ def test_differences_are_shown_on_request(workspace: Workspace, capsys: pytest.C
     other = replace(measured(SHORT, 200, 0.9), differing={number: f"other words {number}" for number in range(2, 7)})
     told = replace(tuned(measured(CONFIGURED, 100), other), reference_texts=[SAID] * CLIPS)
     for differences in (False, True):
-        _print(workspace.archive, workspace.settings, sample(), told, differences)
+        print_tuned(workspace.archive, workspace.settings, sample(), told, differences)
         printed = capsys.readouterr().out
         assert (
             "2.mp3\n    reference: one two three four five\n    here:      other words 2\n" in printed

@@ -16,11 +16,7 @@ from audioctl.cli.context import CliContext
 from audioctl.configuration import load_settings
 from audioctl.settings import KEYS, Key, Settings
 
-PIPELINE_KEYS = (
-    "paths.state_dir",
-    "paths.scratch",
-    "extract.stream_batch_size",
-    "convert.num_workers",
+RECOGNISER_KEYS = (
     "transcribe.model",
     "transcribe.device",
     "transcribe.compute_type",
@@ -30,6 +26,14 @@ PIPELINE_KEYS = (
     "transcribe.profile",
     "transcribe.beam_size",
     "transcribe.vad",
+)
+
+PIPELINE_KEYS = (
+    "paths.state_dir",
+    "paths.scratch",
+    "extract.stream_batch_size",
+    "convert.num_workers",
+    *RECOGNISER_KEYS,
     "upload.destination",
     "upload.max_concurrent_uploads",
     "upload.upload_timeout",

@@ -1,16 +1,10 @@
 """The scripts that jobs run, rendered from the Jinja templates in hpc_templates/."""
 
 import re
-import shlex
 import sys
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-
-import jinja2
-import jinja2.meta
 
 from audioctl import __version__
 from audioctl.configuration import is_remote
@@ -18,6 +12,7 @@ from audioctl.errors import ConfigurationError
 from audioctl.executors.slurm import FINISH, job_name, part_and_task
 from audioctl.runs import log_path
 from audioctl.settings import Container, Settings, Slurm
+from audioctl.template_files import environment_of, named_faults, sources, templates_path
 
 DOCTOR = "doctor"
 """The part that checks a node."""
@@ -68,18 +63,11 @@ class ContainerCall:
     """Variables to show inside, as patterns of bash."""
 
 
-def templates_path() -> Path:
-    """The templates that come with audioctl: inside the package, or beside it in a source checkout."""
-    package = Path(__file__).parent
-    installed = package / "hpc_templates"
-    return installed if installed.is_dir() else package.parent / "hpc_templates"
-
-
 def templates_used(settings: Settings) -> list[Path]:
     """The files that this user's scripts for Slurm are rendered from. Raises ConfigurationError."""
-    environment = _environment(settings.paths.templates)
-    with _named_faults():
-        return _sources(environment, ARRAY_TEMPLATE, FINISH_TEMPLATE)
+    environment = environment_of(settings.paths.templates)
+    with named_faults():
+        return sources(environment, ARRAY_TEMPLATE, FINISH_TEMPLATE)
 
 
 def render_job(request: ScriptRequest) -> str:
@@ -257,10 +245,10 @@ def _visible_folders(request: ScriptRequest) -> Iterator[str]:
 
 def _render(name: str, request: ScriptRequest, archives: Sequence[tuple[str, Path, str]], **variables: object) -> str:
     container = _container_call(request)
-    environment = _environment(request.settings.paths.templates)
-    with _named_faults():
+    environment = environment_of(request.settings.paths.templates)
+    with named_faults():
         return environment.get_template(name).render(
-            made_by=_made_by(name, _sources(environment, name)),
+            made_by=_made_by(name, sources(environment, name)),
             day=request.day,
             slots=[slot for slot, _, _ in archives],
             archives=[str(archive) for _, archive, _ in archives],
@@ -274,75 +262,8 @@ def _render(name: str, request: ScriptRequest, archives: Sequence[tuple[str, Pat
         )
 
 
-def _made_by(name: str, sources: Sequence[Path]) -> str:
+def _made_by(name: str, files: Sequence[Path]) -> str:
     # As Python writes it, for a name with a newline must not end the comment.
-    own = [repr(str(source)) for source in sources if source.parent != templates_path()]
+    own = [repr(str(file)) for file in files if file.parent != templates_path()]
     template = " and ".join(own) or f"its template {name}"
     return f"Made by audioctl {__version__} from {template} at submission; to change it, see paths.templates."
-
-
-def _sources(environment: jinja2.Environment, *names: str) -> list[Path]:
-    """The files of these templates and of those that they extend or include."""
-    assert environment.loader is not None
-    files: dict[str, Path] = {}
-    ahead = list(names)
-    while ahead:
-        name = ahead.pop(0)
-        if name in files:
-            continue
-        # What is missing may be optional; if not, rendering tells who asked for it.
-        with suppress(jinja2.TemplateNotFound):
-            source, file, _ = environment.loader.get_source(environment, name)
-            files[name] = Path(file or name)
-            below = jinja2.meta.find_referenced_templates(environment.parse(source, name, file))
-            ahead += filter(None, below)
-    return list(dict.fromkeys(files.values()))
-
-
-@contextmanager
-def _named_faults() -> Iterator[None]:
-    """Whatever is wrong with a template, it is told with its file and line. Raises ConfigurationError."""
-    try:
-        yield
-    except Exception as error:  # a user's template may do anything
-        match error:
-            case jinja2.TemplateNotFound():
-                fault = f"there is no template {error.name!r}"
-            case RecursionError():
-                fault = "it extends itself; the one that comes with audioctl is shipped/NAME"
-            case _:
-                fault = str(error)
-        raise ConfigurationError(
-            f"The scripts for jobs cannot be made: {_place_in_template(error)}{fault}.",
-            hint=f"Compare your template with the one in {templates_path()}.",
-        ) from error
-
-
-def _place_in_template(error: Exception) -> str:
-    if isinstance(error, jinja2.TemplateSyntaxError):
-        return f"{error.filename}, line {error.lineno}: "
-    # Jinja puts lines of templates into tracebacks.
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.endswith(".py")]
-    return f"{frames[-1].filename}, line {frames[-1].lineno}: " if frames else ""
-
-
-def _environment(overrides: str) -> jinja2.Environment:
-    """The user's folder goes first, also for what our own templates extend; ``shipped/NAME`` always is ours."""
-    if overrides and not Path(overrides).is_dir():
-        raise ConfigurationError(
-            f"The template folder {overrides} does not exist.", hint="Correct or remove paths.templates."
-        )
-    shipped = jinja2.FileSystemLoader(templates_path())
-    own = [jinja2.FileSystemLoader(overrides)] if overrides else []
-    environment = jinja2.Environment(
-        loader=jinja2.ChoiceLoader([jinja2.PrefixLoader({"shipped": shipped}), *own, shipped]),
-        undefined=jinja2.StrictUndefined,
-        comment_start_string="{##",  # because {# is how bash begins the length of an array
-        comment_end_string="##}",
-        autoescape=False,  # shell, where `shquote` does what escaping does in HTML
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["shquote"] = lambda value: shlex.quote(str(value))
-    return environment

@@ -166,7 +166,7 @@ def test_an_installed_audioctl_does_the_demo_and_shows_the_scripts_of_a_day(inst
 
 
 def test_an_installed_audioctl_finds_its_own_templates_and_data(installed: Path, tmp_path: Path) -> None:
-    asked = "from audioctl import data, templates; print(templates.templates_path(), data.small_model_path())"
+    asked = "from audioctl import data, template_files; print(template_files.templates_path(), data.small_model_path())"
     for folder in run([installed / "python", "-c", asked], cwd=tmp_path).split():
         assert Path(folder).is_relative_to(installed.parent)
         assert any(Path(folder).iterdir())

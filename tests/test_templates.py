@@ -16,13 +16,13 @@ import pytest
 
 from audioctl.errors import ConfigurationError
 from audioctl.settings import Container, Paths, Settings, Slurm, Transcribe, Upload
+from audioctl.template_files import templates_path
 from audioctl.templates import (
     ScriptRequest,
     render_array,
     render_doctor,
     render_finish,
     render_job,
-    templates_path,
     templates_used,
 )
 

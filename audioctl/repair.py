@@ -15,7 +15,8 @@ from pathlib import Path
 
 from audioctl.archives import archive_identity
 from audioctl.clock import utc_now
-from audioctl.database.rows import Confirmation, member_key
+from audioctl.database.keys import member_key
+from audioctl.database.rows import Confirmation
 from audioctl.errors import ArchiveBusyError, ArchiveUnreadableError, RecordError
 from audioctl.ledger.absorb import forget_archives
 from audioctl.ledger.events import UploadRevoked

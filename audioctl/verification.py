@@ -20,7 +20,8 @@ from typing import Any
 import msgspec
 
 from audioctl.clips import ClipRecord, Segment, StoredFile
-from audioctl.database.rows import ClipRow, DayRow, clip_row, member_key
+from audioctl.database.keys import member_key
+from audioctl.database.rows import ClipRow, DayRow, clip_row
 from audioctl.ledger.progress import ArchiveProgress
 from audioctl.ledger.transcripts import BatchTranscripts
 from audioctl.names import readable, slot_of

@@ -32,7 +32,7 @@ from psycopg import Connection
 from audioctl.clips import ClipRecord, Segment
 from audioctl.database import schema
 from audioctl.database.connection import connect
-from audioctl.database.rows import day_key
+from audioctl.database.keys import day_key
 from audioctl.ledger.events import BatchExtracted, BatchTranscribed, ClipTranscribed
 from audioctl.ledger.journal import journal_path
 from audioctl.names import storage_path

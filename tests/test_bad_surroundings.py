@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 from sshd import HOST, Sshd
-from workspace import Workspace, assert_mended
+from workspace import DAY, Workspace, assert_mended
 
 from audioctl.states import ExitCode
 
@@ -136,6 +136,43 @@ def test_rows_stay_owed_to_a_database_without_our_tables(workspace: Workspace, d
     assert workspace.audioctl("db", "upgrade").returncode == ExitCode.DONE
     assert_mended(workspace)
     assert recorded_texts(database) == sorted(workspace.said.values())
+
+
+def test_what_is_wrong_with_the_database_is_told_at_submission_and_stops_no_job(
+    workspace: Workspace,
+    database: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    workspace.write_clips(1)
+    workspace.configure("database", enabled=True)
+    without_tables = workspace.audioctl("submit-day", DAY, "--dry-run")
+    workspace.audioctl("db", "upgrade")
+    with_tables = workspace.audioctl("submit-day", DAY, "--dry-run")
+    monkeypatch.setenv("DB_CREDS", f"{database} host={HOST} port=1")
+    without_server = workspace.audioctl("submit-day", DAY, "--dry-run")
+    results = (without_tables, with_tables, without_server)
+    assert {result.returncode for result in results} == {ExitCode.DONE}
+    assert all("job.sh" in result.stdout for result in results)
+    assert "The table audio_files is missing. (3 differences) Run `audioctl db upgrade`" in without_tables.stderr
+    assert with_tables.stderr == ""
+    assert "PostgreSQL does not answer" in without_server.stderr
+    assert "for a later `audioctl resume`" in without_server.stderr
+
+
+def test_an_upgrade_tells_what_it_has_mended_and_what_it_cannot_mend(workspace: Workspace, database: str) -> None:
+    workspace.audioctl("db", "upgrade")
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("drop index transcripts_full_text; alter table audio_files alter ordinal type text")
+    found = workspace.audioctl("db", "upgrade", "--dry-run")
+    mended = workspace.audioctl("db", "upgrade")
+    left = workspace.audioctl("db", "upgrade")
+    index_is_missing = "The table transcripts has no full-text index."
+    type_differs = "The column audio_files.ordinal is text, not integer."
+    assert found.stdout.splitlines() == [type_differs, index_is_missing]
+    assert mended.stdout.splitlines() == [f"Mended: {index_is_missing}", type_differs]
+    assert left.stdout.splitlines() == [type_differs]
+    assert left.stderr == "1 difference from what is needed; an upgrade cannot mend it.\n"
+    assert {result.returncode for result in (found, mended, left)} == {ExitCode.LOOK}
 
 
 def test_rows_stay_owed_to_a_database_that_is_away(

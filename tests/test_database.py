@@ -16,6 +16,7 @@ from psycopg import Connection
 from psycopg.conninfo import make_conninfo
 
 from audioctl.database import schema
+from audioctl.database.comparison import compare
 from audioctl.database.connection import RecordRefusedError, connect
 from audioctl.database.rows import store_batch
 from audioctl.errors import AudioctlError, ConfigurationError, RecordError, SchemaError
@@ -148,7 +149,7 @@ def read_if_there(path: Path) -> bytes:
 def test_an_empty_database_gets_the_three_tables(empty: Connection) -> None:
     assert schema.pending(empty) == [migration.name for migration in schema.MIGRATIONS]
     assert schema.upgrade(empty) == [migration.name for migration in schema.MIGRATIONS]
-    assert schema.check(empty) == []
+    assert compare(empty) == []
     assert schema.pending(empty) == []
 
 
@@ -162,7 +163,7 @@ def test_old_tables_keep_rows_columns_queries_and_views(old: Connection) -> None
 
     schema.upgrade(old)
 
-    assert schema.check(old) == []
+    assert compare(old) == []
     assert old.execute(old_rows).fetchall() == before
     assert old.execute(OLD_QUERY).fetchall() == [("old.mp3", "Bern", "words of old.mp3", 3)]
     queue = "select status from processing_queue where year = 2024 and month = 12 and date = 31"
@@ -193,7 +194,7 @@ def test_columns_that_somebody_already_added_are_kept(old: Connection) -> None:
     old.execute("alter table audio_files add slot text, add member text; update audio_files set slot = '00_00'")
     schema.upgrade(old)
     assert value(old, "select count(*) from audio_files where slot = '00_00'") == 2
-    assert schema.check(old) == []
+    assert compare(old) == []
 
 
 def test_two_upgrades_at_once_apply_each_migration_once(empty: Connection) -> None:
@@ -204,7 +205,7 @@ def test_two_upgrades_at_once_apply_each_migration_once(empty: Connection) -> No
     with ThreadPoolExecutor(4) as pool:
         applied = [name for names in pool.map(upgrade, range(4)) for name in names]
     assert sorted(applied) == [migration.name for migration in schema.MIGRATIONS]
-    assert schema.check(empty) == []
+    assert compare(empty) == []
 
 
 def test_without_the_uuid_extension_ids_are_made_all_the_same(
@@ -217,7 +218,7 @@ def test_without_the_uuid_extension_ids_are_made_all_the_same(
         schema.upgrade(connection)
         assert value(connection, "select count(*) from pg_extension where extname = 'uuid-ossp'") == 0
         store_batch(connection, DAY, SLOT, clips(2))
-        assert schema.check(connection) == []
+        assert compare(connection) == []
         assert len(set(connection.execute("select id from audio_files"))) == 2
 
 
@@ -256,7 +257,43 @@ def test_without_the_uuid_extension_ids_are_made_all_the_same(
 )
 def test_check_names_each_difference(upgraded: Connection, damage: str, difference: str) -> None:
     upgraded.execute(damage)
-    assert schema.check(upgraded) == [difference]
+    assert compare(upgraded) == [difference]
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "drop table processing_queue",
+        "alter table transcripts drop segments",
+        "drop index audio_files_clip_key",
+        "drop index transcripts_full_text",
+        "drop table transcripts; alter table audio_files drop member, drop sha256",
+    ],
+)
+def test_what_upgraded_tables_have_lost_is_made_again(upgraded: Connection, loss: str) -> None:
+    store_batch(upgraded, DAY, SLOT, clips(2))
+    upgraded.execute(loss)
+    lost = compare(upgraded)
+    assert lost
+    assert schema.mend(upgraded) == lost
+    assert compare(upgraded) == []
+    assert value(upgraded, "select count(*) from audio_files") == 2
+
+
+def test_what_cannot_be_made_again_is_left_as_it_is(upgraded: Connection) -> None:
+    upgraded.execute("alter table audio_files alter filename type varchar(100); drop index transcripts_full_text")
+    type_differs, index_is_missing = compare(upgraded)
+    assert schema.mend(upgraded) == [index_is_missing]
+    assert compare(upgraded) == [type_differs]
+
+
+def test_a_key_that_rows_hold_twice_is_refused_in_words(upgraded: Connection) -> None:
+    store_batch(upgraded, DAY, SLOT, clips(2))
+    upgraded.execute("drop index audio_files_clip_key; drop table processing_queue")
+    upgraded.execute("update audio_files set member = 'the same'")
+    with pytest.raises(RecordRefusedError, match="audio_files_clip_key"):
+        schema.mend(upgraded)
+    assert "The table processing_queue is missing." in compare(upgraded)  # all or nothing
 
 
 def test_check_names_missing_privileges(upgraded: Connection, clerk: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,7 +301,7 @@ def test_check_names_missing_privileges(upgraded: Connection, clerk: str, monkey
     upgraded.execute("grant select on transcripts to clerk")
     monkeypatch.setenv("DB_CREDS", clerk)
     with connect() as connection:
-        assert schema.check(connection) == [
+        assert compare(connection) == [
             "This database user may not insert on transcripts.",
             "This database user may not update on transcripts.",
         ]

@@ -8,15 +8,9 @@ from psycopg import Connection
 
 from audioctl.database import schema
 from audioctl.database.connection import RecordRefusedError
-from audioctl.database.rows import (
-    Confirmation,
-    QueueStatus,
-    confirm_batch,
-    read_day,
-    search,
-    store_batch,
-    update_queue,
-)
+from audioctl.database.queue import QueueStatus, update_queue
+from audioctl.database.rows import Confirmation, confirm_batch, read_day, store_batch
+from audioctl.database.search import search
 from audioctl.hits import HIT_END, HIT_START, Where
 
 

@@ -13,7 +13,8 @@ from psycopg import Connection
 from audioctl.clips import ClipRecord, Segment
 from audioctl.database import schema
 from audioctl.database.connection import RecordRefusedError, connect
-from audioctl.database.rows import Confirmation, confirm_batch, filename_candidates, member_key, read_day, store_batch
+from audioctl.database.keys import filename_candidates, member_key
+from audioctl.database.rows import Confirmation, confirm_batch, read_day, store_batch
 from audioctl.states import ClipState, Flag, Reason
 
 

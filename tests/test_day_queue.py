@@ -10,7 +10,7 @@ import pytest
 
 from audioctl.database import schema
 from audioctl.database.connection import connect
-from audioctl.database.rows import QueueStatus
+from audioctl.database.queue import QueueStatus
 from audioctl.ledger.events import AttemptEnded, Event, UploadRevoked
 from audioctl.ledger.journal import JournalWriter, journal_path, last_event
 from audioctl.ledger.lease import Lease, lease_path

@@ -12,7 +12,7 @@ import pytest
 from journals import AT, DAY
 
 from audioctl.archives import Archive
-from audioctl.database.rows import QueueStatus
+from audioctl.database.queue import QueueStatus
 from audioctl.finishing import (
     Left,
     Repairs,

@@ -14,8 +14,10 @@ from psycopg import Connection
 from versions import bring_back_database, databases
 
 from audioctl.database import schema
+from audioctl.database.comparison import compare
 from audioctl.database.connection import connect
-from audioctl.database.rows import read_day, search, store_batch
+from audioctl.database.rows import read_day, store_batch
+from audioctl.database.search import search
 from audioctl.errors import SchemaError
 
 if TYPE_CHECKING:
@@ -70,7 +72,7 @@ def test_a_database_of_any_step_is_upgraded_to_what_is_made_anew(
     with connect() as connection:
         assert schema.pending(connection) == pending
         assert schema.upgrade(connection) == pending
-        assert (schema.pending(connection), schema.check(connection)) == ([], [])
+        assert (schema.pending(connection), compare(connection)) == ([], [])
         assert structure(connection) == new
         assert value(connection, "select count(*) from audio_files where member is null") == 2 * (origin == "group")
 
@@ -191,4 +193,4 @@ def test_tables_of_a_newer_version_are_refused_and_left_as_they_are(upgraded: Co
     assert structure(upgraded) == before
     # What this version needs is there: a job that was submitted before the upgrade goes on.
     store_batch(upgraded, DAY, SLOT, [clip(0, A)])
-    assert schema.check(upgraded) == []
+    assert compare(upgraded) == []

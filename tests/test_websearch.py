@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg import Connection
 
-from audioctl.database.rows import search, store_batch
+from audioctl.database.rows import store_batch
+from audioctl.database.search import search
 from audioctl.websearch import Query, fold, parse_query, words_of
 
 DAY, SLOT = "2025-01-25", "12_30"

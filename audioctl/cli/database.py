@@ -8,7 +8,7 @@ import typer
 
 from audioctl.cli.arguments import DryRunOption, JsonOption
 from audioctl.cli.flags import settings_in_force
-from audioctl.cli.output import note, print_json, print_line
+from audioctl.cli.output import counted, note, print_json, print_line
 from audioctl.states import ExitCode
 
 if TYPE_CHECKING:
@@ -27,29 +27,39 @@ def register(app: typer.Typer) -> None:
 def upgrade(context: typer.Context, dry_run: DryRunOption = False) -> None:
     """Make the tables, or add to the group's own what is needed. Old rows stay; it can be run again."""
     from audioctl.database import schema
+    from audioctl.database.comparison import compare
 
     with _connect(context) as connection:
-        steps = schema.pending(connection) if dry_run else schema.upgrade(connection)
-    for step in steps:
-        print_line(step)
-    word = "to apply" if dry_run else "applied"
-    note(f"{len(steps)} steps {word}." if steps else "The schema is up to date.")
+        if dry_run:
+            steps = schema.pending(connection)
+            mended, left = ([], []) if steps else ([], compare(connection))
+        else:
+            steps, mended, left = schema.upgrade(connection), schema.mend(connection), compare(connection)
+    for line in [*steps, *(f"Mended: {difference}" for difference in mended), *left]:
+        print_line(line)
+    if steps:
+        note(f"{counted(len(steps), 'step')} {'to apply' if dry_run else 'applied'}.")
+    elif not mended and not left:
+        note("The schema is up to date.")
+    if left:
+        trouble = "an upgrade would try to mend it" if dry_run else "an upgrade cannot mend it"
+        note(f"{counted(len(left), 'difference')} from what is needed; {trouble}.")
+        raise typer.Exit(ExitCode.LOOK)
 
 
 def check(context: typer.Context, as_json: JsonOption = False) -> None:
     """Compare the tables with what is needed."""
-    from audioctl.database import schema
+    from audioctl.database.comparison import compare
 
     with _connect(context) as connection:
-        differences = schema.check(connection)
+        differences = compare(connection)
     if as_json:
         print_json({"schema": JSON_SCHEMA, "differences": differences})
     else:
         for difference in differences:
             print_line(difference)
-        note(
-            f"{len(differences)} differences; `audioctl db upgrade` mends them." if differences else "All is as needed."
-        )
+        found = f"{counted(len(differences), 'difference')}; `audioctl db upgrade` mends what is missing."
+        note(found if differences else "All is as needed.")
     if differences:
         raise typer.Exit(ExitCode.LOOK)
 

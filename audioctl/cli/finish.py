@@ -146,7 +146,7 @@ def _submit_again(settings: Settings, run: Run, repairs: Repairs) -> str | None:
 
 def _tell_queue(settings: Settings, day: DayStatus) -> None:
     from audioctl.database.connection import connect
-    from audioctl.database.rows import update_queue
+    from audioctl.database.queue import update_queue
     from audioctl.pipeline.day_queue import status_of
 
     if not settings.database.enabled:

@@ -98,11 +98,11 @@ def _how_many(hits: int, limit: int, *, in_database: bool) -> str:
 
 
 def _in_database(settings: Settings, text: str, where: Where, limit: int) -> list[Hit]:
-    from audioctl.database import rows
     from audioctl.database.connection import connect
+    from audioctl.database.search import search as search_database
 
     with connect(service=settings.database.service, application_name="audioctl/search") as connection:
-        return rows.search(connection, text, where, limit=limit)
+        return search_database(connection, text, where, limit=limit)
 
 
 def _in_journals(state_dir: Path, text: str, where: Where, limit: int, unreadable: list[JournalError]) -> list[Hit]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from audioctl.cli.ledger import fresh_ledger
 from audioctl.cli.output import Column, counted, note, print_json, print_line, print_table, size
-from audioctl.errors import AlreadySubmittedError
+from audioctl.errors import AlreadySubmittedError, RecordError
 from audioctl.permissions import check_readable
 from audioctl.settings import Settings
 from audioctl.states import ArchiveState, ExitCode
@@ -88,6 +88,8 @@ def submit(
         # What would stop every job before it begins is told here instead.
         parse_destination(settings.upload.destination)
         check_model_is_there(settings)
+        if settings.database.enabled:
+            _look_at_database(settings.database.service)
     concurrency: int = max_concurrent or getattr(settings, executor.name).max_concurrent
     runs = []
     for day in sorted({decision.archive.day for decision in chosen}):
@@ -116,6 +118,26 @@ def submit(
         where = f"{runs[0].folder}{' and beside it' if runs[1:] else ''}"
         note(f"The scripts are in {where}, made from {_templates(settings)}.")
     return runs
+
+
+def _look_at_database(service: str) -> None:
+    """What is wrong with it stops no job: they keep the rows that they cannot send."""
+    from audioctl.database.comparison import compare
+    from audioctl.database.connection import connect
+
+    try:
+        with connect(service=service, application_name="audioctl/submit") as connection:
+            differences = compare(connection)
+    except RecordError as error:
+        note(f"{error.message} Jobs that find it so keep their rows for a later `audioctl resume`.", style="yellow")
+        return
+    if differences:
+        others = f" ({counted(len(differences), 'difference')})" if differences[1:] else ""
+        note(
+            f"PostgreSQL's tables are not what is needed: {differences[0]}{others} Run `audioctl db upgrade`, or jobs "
+            "keep their rows for a later `audioctl resume`.",
+            style="yellow",
+        )
 
 
 def _submit_in_turn(
@@ -247,7 +269,8 @@ def _jobs(numbers: Sequence[str]) -> str:
 
 
 def _templates(settings: Settings) -> str:
-    from audioctl.templates import templates_path, templates_used
+    from audioctl.template_files import templates_path
+    from audioctl.templates import templates_used
 
     own = [str(path) for path in templates_used(settings) if path.parent != templates_path()]
     return " and ".join(own) if own else "audioctl's own templates"

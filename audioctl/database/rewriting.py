@@ -8,7 +8,8 @@ from psycopg import Connection
 
 from audioctl.clips import ClipRecord
 from audioctl.database.connection import record_errors
-from audioctl.database.rows import Confirmation, confirm_batch, day_key, store_batch
+from audioctl.database.keys import day_key
+from audioctl.database.rows import Confirmation, confirm_batch, store_batch
 
 
 def rewrite_rows(

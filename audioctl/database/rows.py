@@ -3,12 +3,10 @@
 A batch travels as one JSON document, which PostgreSQL unfolds into rows: bulk statements without a staging table.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from enum import StrEnum
 from typing import Any, NamedTuple
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import backoff
 import msgspec
@@ -18,27 +16,9 @@ from psycopg.rows import class_row
 
 from audioctl.clips import ClipRecord, Segment
 from audioctl.database.connection import RecordRefusedError, record_errors
+from audioctl.database.keys import day_key, filename_candidates, member_key, storable
 from audioctl.failpoints import failpoint
-from audioctl.hits import EVERYWHERE, HIT_END, HIT_START, Hit, Where
-from audioctl.names import base_name
 from audioctl.states import ClipState, Flag
-
-LONGEST_FILENAME = 255
-"""Characters: ``audio_files.filename varchar(255)``."""
-
-LONGEST_MEMBER_BYTES = 2000
-"""An entry of a PostgreSQL B-tree holds 2704 bytes, and the clip key has four more columns."""
-
-_HASH_DIGITS = 16
-
-
-class QueueStatus(StrEnum):
-    """``processing_queue.status`` as the monitoring page reads it."""
-
-    PROCESSING = "processing"
-    COMPLETED = "completed"
-    COMPLETED_WITH_ERRORS = "completed_with_errors"
-    FAILED = "processing_failed"
 
 
 class Confirmation(NamedTuple):
@@ -144,34 +124,6 @@ def confirm_batch(connection: Connection, day: str, slot: str, files: Sequence[C
         )
 
 
-@record_errors()
-def update_queue(
-    connection: Connection,
-    day: str,
-    status: QueueStatus,
-    *,
-    slurm_job_id: int | None = None,
-    error_message: str | None = None,
-) -> None:
-    """Sets the day's row of ``processing_queue``, which stands for all archives of the day together.
-
-    PROCESSING keeps the start of a day that is being processed already, so each of several jobs may say it. The
-    other states are for whoever knows that no archive of the day is at work any more: this row cannot tell. Without
-    a ``slurm_job_id`` the one in the row stays.
-    """
-    connection.execute(
-        _UPDATE_QUEUE,
-        day_key(day)
-        | {
-            "id": uuid4(),  # the old table has no default for it
-            "status": status.value,
-            "ended": status is not QueueStatus.PROCESSING,
-            "slurm_job_id": slurm_job_id,
-            "error_message": error_message and _storable(error_message),
-        },
-    )
-
-
 def read_day(connection: Connection, day: str) -> Iterator[DayRow]:
     """The day's clips by slot and member, a few thousand at a time; rows older than this program are left out."""
     with (
@@ -183,41 +135,8 @@ def read_day(connection: Connection, day: str) -> Iterator[DayRow]:
         yield from cursor.execute(_READ_DAY, day_key(day))
 
 
-@record_errors()
-def search(connection: Connection, words: str, where: Where = EVERYWHERE, *, limit: int = 100) -> list[Hit]:
-    """Transcripts that hold ``words``, newest first. Understands "a phrase", or, and -not."""
-    first = {f"first_{part}": number for part, number in day_key(where.first_day).items()}
-    last = {f"last_{part}": number for part, number in day_key(where.last_day).items()}
-    asked = {
-        "words": _storable(words),
-        "slots": list(where.slots) or None,
-        "language": where.language,
-        "limit": limit,
-        "marks": f"StartSel={HIT_START}, StopSel={HIT_END}",
-    }
-    with connection.cursor(row_factory=class_row(Hit)) as cursor:
-        return cursor.execute(_SEARCH, asked | first | last).fetchall()
-
-
-def member_key(member: str) -> str:
-    """``member`` as the database holds it: itself, unless it is too long for an index, when it ends in a hash."""
-    encoded = member.encode()
-    if len(encoded) <= LONGEST_MEMBER_BYTES:
-        return member
-    ending = f"-{_digest(member)}"
-    return encoded[: LONGEST_MEMBER_BYTES - len(ending)].decode(errors="ignore") + ending
-
-
-def filename_candidates(day: str, slot: str, member: str) -> list[str]:
-    """The names a clip may have in ``audio_files.filename``, best first; the last always fits."""
-    path_name = f"{day}_{slot}_{member.replace('/', '_')}"
-    ending = f"-{_digest(f'{day}/{slot}/{member}')}"
-    names = [base_name(member), path_name, path_name[: LONGEST_FILENAME - len(ending)] + ending]
-    return [name for name in names if len(name) <= LONGEST_FILENAME]
-
-
 def clip_row(day: str, slot: str, clip: ClipRecord) -> ClipRow:
-    text = _storable(clip.text or "")
+    text = storable(clip.text or "")
     return ClipRow(
         ordinal=clip.ordinal,
         member=member_key(clip.member),
@@ -228,29 +147,14 @@ def clip_row(day: str, slot: str, clip: ClipRecord) -> ClipRow:
         duration_seconds=clip.duration_seconds,
         language=clip.language,
         language_probability=clip.language_probability,
-        segments=[msgspec.structs.replace(segment, text=_storable(segment.text)) for segment in clip.segments],
+        segments=[msgspec.structs.replace(segment, text=storable(segment.text)) for segment in clip.segments],
         flags=clip.flags,
         model=clip.model,
     )
 
 
-def _storable(text: str) -> str:
-    """Without U+0000, which no PostgreSQL text or jsonb can hold; a recogniser means nothing by it."""
-    return text.replace("\0", "")
-
-
-def day_key(day: str) -> dict[str, object]:
-    """``date`` is the day of the month, as the old tables have it."""
-    year, month, date = map(int, day.split("-"))
-    return {"year": year, "month": month, "date": date}
-
-
 def _json(value: object) -> str:
     return msgspec.json.encode(value).decode()
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:_HASH_DIGITS]
 
 
 _CLIPS = """
@@ -303,43 +207,10 @@ update audio_files
  where {_SAME_CLIP}
 """
 
-_UPDATE_QUEUE = """
-insert into processing_queue as queue
-       (id, year, month, date, status, processing_start, processing_end, slurm_job_id, error_message)
-values (%(id)s, %(year)s, %(month)s, %(date)s, %(status)s, current_timestamp,
-        case when %(ended)s then current_timestamp end, %(slurm_job_id)s, %(error_message)s)
-    on conflict (year, month, date) do update set
-       status = excluded.status,
-       processing_start = case when %(ended)s or queue.status = excluded.status
-                               then coalesce(queue.processing_start, excluded.processing_start)
-                               else excluded.processing_start end,
-       processing_end = excluded.processing_end,
-       slurm_job_id = coalesce(excluded.slurm_job_id, queue.slurm_job_id),
-       error_message = excluded.error_message,
-       updated_at = current_timestamp
-"""
-
 _READ_DAY = """
 select slot, member, file_path, file_size_bytes, transcript_text, audio_files.id, ordinal, sha256, word_count,
        duration_seconds, language, language_probability, segments, flags, model
   from audio_files left join transcripts on audio_file_id = audio_files.id
  where year = %(year)s and month = %(month)s and date = %(date)s and slot is not null and member is not null
  order by slot collate "C", member collate "C"
-"""
-
-# The index decides which rows; only those few that are shown are marked up.
-_SEARCH = """
-select to_char(make_date(year, month, date), 'YYYY-MM-DD') as day, slot, member, filename,
-       ts_headline('simple', transcript_text, query, %(marks)s) as snippet
-  from (select audio_files.*, transcript_text, query
-          from websearch_to_tsquery('simple', %(words)s) as query
-               join transcripts on to_tsvector('simple', transcript_text) @@ query
-               join audio_files on audio_file_id = audio_files.id
-         where (year, month, date) >= (%(first_year)s, %(first_month)s, %(first_date)s)
-           and (year, month, date) <= (%(last_year)s, %(last_month)s, %(last_date)s)
-           and (%(slots)s::text[] is null or slot = any(%(slots)s::text[]))
-           and (%(language)s::text is null or language = %(language)s::text)
-         order by year desc, month desc, date desc, slot desc nulls last, ordinal
-         limit %(limit)s) as newest
- order by year desc, month desc, date desc, slot desc nulls last, ordinal
 """

@@ -102,11 +102,11 @@ def _worker(problem: str, verdict: Verdict) -> Finding | str:
 
 
 def _database(settings: Settings) -> Finding | str:
+    from audioctl.database.comparison import compare
     from audioctl.database.connection import connect
-    from audioctl.database.schema import check as check_tables
 
     with connect(service=settings.database.service, application_name="audioctl/doctor") as connection:
-        differences = check_tables(connection)
+        differences = compare(connection)
     if differences:
         return Finding("database", Verdict.BAD, "; ".join(differences), "`audioctl db upgrade` mends the tables.")
     return "PostgreSQL answers, and its tables are as needed."

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from audioctl.database.connection import connect
-from audioctl.database.rows import QueueStatus, update_queue
+from audioctl.database.queue import QueueStatus, update_queue
 from audioctl.errors import AudioctlError
 from audioctl.ledger.events import AttemptEnded, UploadRevoked
 from audioctl.ledger.journal import journal_path, last_event

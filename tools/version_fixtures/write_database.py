@@ -9,7 +9,8 @@ import psycopg
 from audioctl.clips import ClipRecord, Segment
 from audioctl.database import schema
 from audioctl.database.connection import connect
-from audioctl.database.rows import Confirmation, QueueStatus, confirm_batch, store_batch, update_queue
+from audioctl.database.queue import QueueStatus, update_queue
+from audioctl.database.rows import Confirmation, confirm_batch, store_batch
 from audioctl.states import ClipState, Flag
 
 DAY, SLOT = "2025-01-25", "12_30"

@@ -10,11 +10,9 @@ from pathlib import Path
 import msgspec
 
 from audioctl.clock import utc_now
-from audioctl.errors import LedgerError
 from audioctl.ledger.lease import STALE_AFTER_SECONDS
 from audioctl.ledger.queries import ArchiveStatus, DayStatus, Totals
-from audioctl.permissions import open_private
-from audioctl.runs import Run
+from audioctl.runs import Run, write_whole_file
 from audioctl.states import ArchiveState, ExitCode, Outcome
 from audioctl.submission import Decision
 
@@ -142,16 +140,7 @@ def summarize(run: Run, day: DayStatus, repairs: Repairs, next_run_id: str | Non
 def write_summary(folder: Path, summary: Summary) -> Path:
     """Raises LedgerError."""
     path = folder / SUMMARY_FILE
-    unfinished = path.with_name(f".{path.name}")
-    try:
-        with open(unfinished, "wb", opener=open_private) as file:
-            file.write(msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
-        unfinished.replace(path)
-    except OSError as error:
-        raise LedgerError(
-            f"{path} cannot be written: {error.strerror}.",
-            hint="Look at the permissions and the free space of paths.state_dir.",
-        ) from error
+    write_whole_file(path, msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
     return path
 
 

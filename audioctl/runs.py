@@ -92,6 +92,20 @@ def write_run(folder: Path, run: Run, files: Mapping[str, str]) -> None:
         ) from error
 
 
+def write_whole_file(path: Path, content: bytes) -> None:
+    """A file of a run's folder, there as a whole or not at all. Raises LedgerError."""
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with open(unfinished, "wb", opener=open_private) as file:
+            file.write(content)
+        unfinished.replace(path)
+    except OSError as error:
+        raise LedgerError(
+            f"{path} cannot be written: {error.strerror}.",
+            hint="Look at the permissions and the free space of paths.state_dir.",
+        ) from error
+
+
 def remove_run(folder: Path) -> None:
     """Of a run that was written and then not submitted. Raises LedgerError."""
     unfinished = folder.with_name(f".{folder.name}")

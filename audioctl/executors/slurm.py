@@ -7,7 +7,6 @@ with its number. The name of a job in Slurm holds the run's id, so that it can b
 from __future__ import annotations
 
 import re
-import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -22,9 +21,8 @@ from audioctl.executors.slurm_jobs import ArrayOfRun, Tasks
 from audioctl.executors.slurm_jobs import look as look_at_arrays
 from audioctl.executors.slurm_words import JOB_NAME_PREFIX
 from audioctl.jobs import UNKNOWN, JobKey, JobStatus
-from audioctl.permissions import open_private
 from audioctl.processes import user_name
-from audioctl.runs import Run, run_folder
+from audioctl.runs import Run, run_folder, write_whole_file
 from audioctl.settings import Settings
 
 if TYPE_CHECKING:
@@ -225,14 +223,4 @@ def _read_number(folder: Path, part: str) -> str | None:
 
 
 def _write_number(folder: Path, part: str, number: str) -> None:
-    path = _number_path(folder, part)
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with open(unfinished, "w", encoding="ascii", opener=open_private) as file:
-            file.write(f"{number}\n")
-        unfinished.replace(path)
-    except OSError as error:
-        raise LedgerError(
-            f"{path} cannot be written: {error.strerror}.",
-            hint="Look at the permissions and the free space of paths.state_dir.",
-        ) from error
+    write_whole_file(_number_path(folder, part), f"{number}\n".encode())

@@ -81,7 +81,7 @@ class TarStream:
 
     @contextmanager
     def header(self) -> Iterator[None]:
-        """Around the reading of a header; those inside it belong to the same member."""
+        """Around what follows the first block of a header; headers inside it belong to the same member."""
         if self._headers == 0:
             self._headers_end = self._position + _LARGEST_HEADERS_BYTES
         if self._headers == _MOST_HEADERS:
@@ -119,8 +119,7 @@ class _StrictTarInfo(tarfile.TarInfo):
     @classmethod
     def fromtarfile(cls, tarfile_: tarfile.TarFile) -> Self:
         try:
-            with stream_of(tarfile_).header():
-                return super().fromtarfile(tarfile_)
+            return super().fromtarfile(tarfile_)
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # a block of zeros; typeshed lacks it
             raise
         # Beside its own errors: numbers that are none, and blocks that end before what is looked for in them.
@@ -128,11 +127,13 @@ class _StrictTarInfo(tarfile.TarInfo):
             raise tarfile.ReadError(str(error)) from error
 
     def _proc_member(self, tarfile_: tarfile.TarFile) -> tarfile.TarInfo:
-        # What tarfile's source names for overriding.
-        if self.type in _EXTENDED:
-            _check_records(stream_of(tarfile_).peek(self.size))
-        parent: Any = super()
-        found: tarfile.TarInfo = parent._proc_member(tarfile_)
+        # What tarfile's source names for overriding. Every header comes here; not all come to fromtarfile, since a
+        # change of Python's that distributions have brought to older ones, too.
+        stream, parent = stream_of(tarfile_), cast(Any, super())
+        with stream.header():
+            if self.type in _EXTENDED:
+                _check_records(stream.peek(self.size))
+            found: tarfile.TarInfo = parent._proc_member(tarfile_)
         lasting = tarfile_.pax_headers
         if sum(len(key) + len(value) for key, value in lasting.items()) > _LARGEST_GLOBAL_HEADERS_BYTES:
             raise tarfile.ReadError(f"the global headers have more than {_LARGEST_GLOBAL_HEADERS_BYTES} bytes")

@@ -208,7 +208,7 @@ class Trial:
                 _make_writable(self._workspace.state, False)
             case _:
                 sign = 1 if about == "clock+1d" else -1
-                self._clock.write_text(str(sign * _DAY_OF_SECONDS))
+                self._set_clock(sign * _DAY_OF_SECONDS)
         go_on()
 
     def _second_worker(self) -> None:
@@ -231,8 +231,13 @@ class Trial:
 
     def _jumping_clock(self) -> dict[str, str]:
         """A clock that ``self._clock`` sets while the work goes on."""
-        self._clock.write_text("0")
+        self._set_clock(0)
         return {"PYTHONPATH": str(_AT_START), "JUMPING_CLOCK": str(self._clock)}
+
+    def _set_clock(self, seconds: int) -> None:
+        new = self._clock.with_suffix(".new")
+        new.write_text(str(seconds))
+        new.replace(self._clock)  # somebody may be reading it
 
     def _restore(self) -> None:
         self._servers.restore()

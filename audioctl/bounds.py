@@ -203,7 +203,7 @@ def _start_bound(archives: int, total: Timing) -> Bound:
             "Each archive loads the model anew: keep it on a faster disk (paths.models), or put more into an archive."
         )
         return Bound(Part.START, evidence, advice)
-    advice = "A smaller extract.stream_batch_size brings the first clips sooner."
+    advice = "Smaller extract.stream_batch_size and transcribe.process_batch_size bring the first clips sooner."
     return Bound(Part.START, evidence, advice)
 
 

@@ -47,7 +47,8 @@ def test_advice_goes_by_why_it_is_so() -> None:
     assert settings() == ["convert.num_workers", "slurm.cpus_per_task"]
     assert settings(convert_seconds=100, wait_convert_seconds=60) == ["extract.stream_batch_size"]
     assert settings(start_seconds=70, load_seconds=60) == ["paths.models"]
-    assert settings(start_seconds=70, load_seconds=2) == ["extract.stream_batch_size"]
+    sizes = ["extract.stream_batch_size", "transcribe.process_batch_size"]
+    assert settings(start_seconds=70, load_seconds=2) == sizes
     assert settings(upload_seconds=800, finish_seconds=80)[0] == "upload.max_concurrent_uploads"
     assert settings(upload_seconds=80, finish_seconds=80) == ["upload.destination"]
 

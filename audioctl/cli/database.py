@@ -26,25 +26,42 @@ def register(app: typer.Typer) -> None:
 
 def upgrade(context: typer.Context, dry_run: DryRunOption = False) -> None:
     """Make the tables, or add to the group's own what is needed. Old rows stay; it can be run again."""
+    with _connect(context) as connection:
+        exit_code = _tell_of_upgrade(connection) if dry_run else _upgrade(connection)
+    raise typer.Exit(exit_code)
+
+
+def _tell_of_upgrade(connection: psycopg.Connection) -> ExitCode:
     from audioctl.database import schema
     from audioctl.database.comparison import compare
 
-    with _connect(context) as connection:
-        if dry_run:
-            steps = schema.pending(connection)
-            mended, left = ([], []) if steps else ([], compare(connection))
-        else:
-            steps, mended, left = schema.upgrade(connection), schema.mend(connection), compare(connection)
-    for line in [*steps, *(f"Mended: {difference}" for difference in mended), *left]:
+    steps = schema.pending(connection)
+    differences = [] if steps else compare(connection)
+    for line in (*steps, *differences):
         print_line(line)
     if steps:
-        note(f"{counted(len(steps), 'step')} {'to apply' if dry_run else 'applied'}.")
+        note(f"{counted(len(steps), 'step')} to apply.")
+    elif differences:
+        note(f"{counted(len(differences), 'difference')} from what is needed; an upgrade would try to mend it.")
+    else:
+        note("The schema is up to date.")
+    return ExitCode.LOOK if differences else ExitCode.DONE
+
+
+def _upgrade(connection: psycopg.Connection) -> ExitCode:
+    from audioctl.database import schema
+    from audioctl.database.comparison import compare
+
+    steps, mended, left = schema.upgrade(connection), schema.mend(connection), compare(connection)
+    for line in (*steps, *(f"Mended: {difference}" for difference in mended), *left):
+        print_line(line)
+    if steps:
+        note(f"{counted(len(steps), 'step')} applied.")
     elif not mended and not left:
         note("The schema is up to date.")
     if left:
-        trouble = "an upgrade would try to mend it" if dry_run else "an upgrade cannot mend it"
-        note(f"{counted(len(left), 'difference')} from what is needed; {trouble}.")
-        raise typer.Exit(ExitCode.LOOK)
+        note(f"{counted(len(left), 'difference')} from what is needed; an upgrade cannot mend it.")
+    return ExitCode.LOOK if left else ExitCode.DONE
 
 
 def check(context: typer.Context, as_json: JsonOption = False) -> None:

@@ -15,6 +15,7 @@ from audioctl import __version__
 from audioctl.errors import LedgerError
 from audioctl.failpoints import failpoint
 from audioctl.permissions import make_folder, open_private
+from audioctl.whole_files import written_whole
 
 RUN_FILE = "run.json"
 CONFIG_FILE = "config.toml"
@@ -94,11 +95,9 @@ def write_run(folder: Path, run: Run, files: Mapping[str, str]) -> None:
 
 def write_whole_file(path: Path, content: bytes) -> None:
     """A file of a run's folder, there as a whole or not at all. Raises LedgerError."""
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with open(unfinished, "wb", opener=open_private) as file:
+        with written_whole(path) as unfinished, open(unfinished, "wb", opener=open_private) as file:
             file.write(content)
-        unfinished.replace(path)
     except OSError as error:
         raise LedgerError(
             f"{path} cannot be written: {error.strerror}.",

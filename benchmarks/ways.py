@@ -23,11 +23,13 @@ from faster_whisper import BatchedInferencePipeline, WhisperModel
 
 from audioctl.clips import Segment, Window, WindowTranscript
 from audioctl.engines.base import Engine
+from audioctl.ledger.journal import journal_path, newest_timing
 from audioctl.names import storage_folder
 from audioctl.pipeline.counters import Counters
 from audioctl.pipeline.drain import DrainRequest
 from audioctl.pipeline.run import ArchiveJob, Surroundings, process_archive
 from audioctl.settings import Convert, Extract, Paths, Settings, Transcribe, Upload
+from audioctl.timing import Timing
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
@@ -44,11 +46,15 @@ OLD_UPLOADS = 8
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """``heard`` is the text of each clip by its name in the archive; ``busy_seconds`` those of the recogniser."""
+    """``heard`` is the text of each clip by its name in the archive; ``busy_seconds`` those of the recogniser.
+
+    ``timing`` is where the time of a job of ours went.
+    """
 
     heard: dict[str, str]
     files: int
     busy_seconds: float
+    timing: Timing | None = None
 
 
 class Hear(Protocol):
@@ -136,8 +142,9 @@ class Ours:
         self.engine.busy_seconds = 0.0
         around = Surroundings(lambda: self.engine, Counters(), DrainRequest(1), print)
         process_archive(ArchiveJob(DAY, SLOT, archive), settings, around)
-        heard = journalled_texts(work / "state" / "journals" / DAY / f"{SLOT}.jsonl")
-        return Outcome(heard, delivered(work / "storage" / storage_folder(DAY, SLOT)), self.engine.busy_seconds)
+        journal = journal_path(work / "state", DAY, SLOT)
+        files = delivered(work / "storage" / storage_folder(DAY, SLOT))
+        return Outcome(journalled_texts(journal), files, self.engine.busy_seconds, newest_timing(journal))
 
 
 def one_call_a_clip(whisper: WhisperModel, beam_size: int) -> Hear:

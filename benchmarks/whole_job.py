@@ -183,6 +183,12 @@ def print_table(archive: MixedArchive, turns: dict[str, Turns], *, hears: bool) 
             f"{f'{share_of_wrong_words(archive.said, outcome.heard):.1%}' if hears else '-':>13}"
             f"{share_of_wrong_words(theirs, outcome.heard):>16.1%}"
         )
+    if (timing := turns[OURS].outcomes[-1].timing) is not None:
+        waited = timing.wait_extract_seconds + timing.wait_convert_seconds + timing.wait_upload_seconds
+        print(
+            f"\nIn (d) the recogniser had its first clips after {timing.start_seconds:.1f} s, and waited {waited:.2f} "
+            "s for others between its first and its last."
+        )
 
 
 def share_of_wrong_words(said: dict[str, str], heard: dict[str, str]) -> float:

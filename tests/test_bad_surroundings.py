@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -142,21 +144,29 @@ def test_what_is_wrong_with_the_database_is_told_at_submission_and_stops_no_job(
     workspace: Workspace,
     database: str,
     monkeypatch: pytest.MonkeyPatch,
+    postgres: PostgresServer,
 ) -> None:
     workspace.write_clips(1)
     workspace.configure("database", enabled=True)
     without_tables = workspace.audioctl("submit-day", DAY, "--dry-run")
     workspace.audioctl("db", "upgrade")
     with_tables = workspace.audioctl("submit-day", DAY, "--dry-run")
+    monkeypatch.setenv("PGCONNECT_TIMEOUT", "2")
+    os.kill(postgres.pid, signal.SIGSTOP)
+    try:
+        with_frozen_server = workspace.audioctl("submit-day", DAY, "--dry-run")
+    finally:
+        os.kill(postgres.pid, signal.SIGCONT)
     monkeypatch.setenv("DB_CREDS", f"{database} host={HOST} port=1")
     without_server = workspace.audioctl("submit-day", DAY, "--dry-run")
-    results = (without_tables, with_tables, without_server)
+    results = (without_tables, with_tables, with_frozen_server, without_server)
     assert {result.returncode for result in results} == {ExitCode.DONE}
     assert all("job.sh" in result.stdout for result in results)
     assert "The table audio_files is missing. (3 differences) Run `audioctl db upgrade`" in without_tables.stderr
     assert with_tables.stderr == ""
-    assert "PostgreSQL does not answer" in without_server.stderr
-    assert "for a later `audioctl resume`" in without_server.stderr
+    for result in (with_frozen_server, without_server):
+        assert "PostgreSQL does not answer" in result.stderr
+        assert "for a later `audioctl resume`" in result.stderr
 
 
 def test_an_upgrade_tells_what_it_has_mended_and_what_it_cannot_mend(workspace: Workspace, database: str) -> None:

@@ -108,5 +108,5 @@ def _database(settings: Settings) -> Finding | str:
     with connect(service=settings.database.service, application_name="audioctl/doctor") as connection:
         differences = compare(connection)
     if differences:
-        return Finding("database", Verdict.BAD, "; ".join(differences), "`audioctl db upgrade` mends the tables.")
+        return Finding("database", Verdict.BAD, "; ".join(differences), "`audioctl db upgrade` mends what is missing.")
     return "PostgreSQL answers, and its tables are as needed."
